@@ -1,0 +1,57 @@
+# Every check is defined here once; CI, the README and contributors call these targets.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint requirements/constraints.txt
+STAMP  := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup runtime demo test test-all lint types imports check constraints clean
+
+help:            ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(STAMP)  ## create .venv and install everything at pinned versions
+
+$(STAMP): requirements/constraints.txt requirements/runtime.txt requirements/mm.txt pyproject.toml
+	@test -x $(BIN)/python || { echo "creating $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "posestudy needs Python 3.11 or newer: make setup PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "installing torch and what MMPose needs (first time: some minutes)"
+	@$(PIP) --requirement requirements/runtime.txt
+	@$(MAKE) --no-print-directory runtime
+	@echo "installing posestudy"
+	@$(PIP) --no-build-isolation --editable '.[postgres,gpu,dev]'
+	@touch $@
+
+runtime:         ## add MMPose to an installation of posestudy (what `posestudy doctor` asks for)
+	@echo "installing MMEngine, MMCV, MMPose"
+	@$(PIP) --requirement requirements/runtime.txt
+	@$(PIP) --no-deps --no-build-isolation --requirement requirements/mm.txt
+
+demo: setup      ## draw a cat data set, run a study on it, write its report to out/demo
+	@$(BIN)/posestudy demo --out out/demo
+
+test: setup      ## the quick tests
+	@$(BIN)/python -m pytest -m "not slow"
+
+test-all: setup  ## every test
+	@$(BIN)/python -m pytest
+
+lint: setup      ## ruff
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: setup     ## mypy, strict
+	@$(BIN)/mypy
+
+imports: setup   ## the import law: reports -> runner -> studies -> platform
+	@$(BIN)/lint-imports
+
+check: lint types imports  ## everything that reads the code without running it
+
+constraints: setup  ## write the installed versions back as the pins
+	@$(BIN)/python requirements/freeze.py > requirements/constraints.txt.new
+	@mv requirements/constraints.txt.new requirements/constraints.txt
+
+clean:           ## remove the environment and generated output
+	rm -rf $(VENV) out

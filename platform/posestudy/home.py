@@ -1,0 +1,100 @@
+"""Where everything of a posestudy home lies: one property a file, so that no other module joins paths."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+_SAFE = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+def safe_part(name: str) -> str:
+    """`name` as a single path part: letters, digits, `.`, `_`, `-`; never empty, hidden or a parent."""
+    part = _SAFE.sub("_", name).strip(".")
+    return part[:120] or "_"
+
+
+@dataclass(frozen=True)
+class AttemptPaths:
+    """The folder of one attempt: `runs/STUDY/NUMBER/FENCE/`. Only the attempt under that fence writes there."""
+
+    folder: Path
+
+    @property
+    def config(self) -> Path:
+        """The plain MMPose config."""
+        return self.folder / "config.py"
+
+    @property
+    def order(self) -> Path:
+        """What the worker asked of the trial process (JSON)."""
+        return self.folder / "order.json"
+
+    @property
+    def journal(self) -> Path:
+        return self.folder / "journal"
+
+    @property
+    def log(self) -> Path:
+        """Everything the trial process printed."""
+        return self.folder / "training.log"
+
+    def checkpoint(self, epoch: int) -> Path:
+        return self.folder / f"epoch_{epoch}.pth"
+
+    @property
+    def best_weights(self) -> Path:
+        """The state_dict of the best evaluated epoch, nothing else in it."""
+        return self.folder / "best.pth"
+
+    @property
+    def predictions(self) -> Path:
+        """COCO results of the last validation, as MMPose wrote them."""
+        return self.folder / "predictions.keypoints.json"
+
+    @property
+    def drawings(self) -> Path:
+        """Pictures of predictions on validation images."""
+        return self.folder / "predictions"
+
+
+@dataclass(frozen=True)
+class Home:
+    """A posestudy home (`--home`, `POSESTUDY_HOME`, default `./.posestudy`)."""
+
+    root: Path
+
+    @classmethod
+    def resolve(cls, root: str | os.PathLike[str] | None = None) -> Home:
+        chosen = root or os.environ.get("POSESTUDY_HOME") or ".posestudy"
+        return cls(Path(chosen).expanduser().resolve())
+
+    @property
+    def database(self) -> Path:
+        return self.root / "posestudy.db"
+
+    @property
+    def mlflow_database(self) -> Path:
+        return self.root / "mlflow.db"
+
+    @property
+    def optuna_database(self) -> Path:
+        return self.root / "optuna.db"
+
+    @property
+    def artifacts(self) -> Path:
+        """MLflow's artifact store."""
+        return self.root / "artifacts"
+
+    @property
+    def runs(self) -> Path:
+        return self.root / "runs"
+
+    @property
+    def cache(self) -> Path:
+        return self.root / "cache"
+
+    def attempt(self, study: str, number: int, fence: int) -> AttemptPaths:
+        return AttemptPaths(self.runs / safe_part(study) / str(number) / str(fence))

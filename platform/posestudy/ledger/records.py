@@ -1,0 +1,249 @@
+"""What the ledger holds, as plain immutable rows: the only shape in which other parts see it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from posestudy.vocabulary import AttemptEnd, Outcome, TrialState
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class StudyRecord:
+    """One study.
+
+    Attributes:
+        document: the resolved study file as JSON (`posestudy_studies.spec.Study.model_dump(mode="json")`).
+        source: the YAML text as the user wrote it.
+        state: `open` while a stage may still open or a trial may still run, else `closed`.
+        created: seconds since the epoch, the database's clock.
+    """
+
+    id: int
+    name: str
+    document: Json
+    source: str
+    state: str
+    created: float
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """One stage. `version` grows with every change and is what `advance` compares and sets.
+
+    Attributes:
+        baseline: name of the cell that differences are taken against.
+        carried: name of the cell the next stage starts from, once the stage is closed; `carry_reason` says why.
+        start: the configuration the stage started from, nested as `CellRecord.config`.
+    """
+
+    id: int
+    study_id: int
+    ordinal: int
+    name: str
+    design: str
+    state: str  # open | closed
+    version: int
+    baseline: str | None
+    start: Json
+    carried: str | None
+    carry_reason: str | None
+
+
+@dataclass(frozen=True)
+class CellRecord:
+    """One configuration of one stage: a row of a table.
+
+    Attributes:
+        name: unique in its stage, a safe path part.
+        label, note: the author's row label and policy text; shown, never interpreted.
+        key: sha256 of canonical JSON of `config` and the data fingerprint, without the seed.
+        levels: the factors this cell sets, `{factor: level}`; empty for the baseline.
+        config: the resolved training configuration, nested as `baseline` of the study file is.
+    """
+
+    id: int
+    stage_id: int
+    ordinal: int
+    name: str
+    label: str
+    note: str
+    key: str
+    levels: Json
+    config: Json
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One replicate of one cell.
+
+    Attributes:
+        uid: 32 hexadecimal digits, the address of every number that comes from this trial.
+        number: unique in the study, from 1.
+        fence: grows with each grant of a lease; 0 before the first.
+        ckpt_path: absolute path of the checkpoint to resume from; `ckpt_epoch` epochs are in it.
+        prev_path, prev_sha, prev_epoch: the checkpoint before, used where the checksum of the newest is wrong.
+        decision: the pruner's last answer, `{"epoch": int, "prune": bool}`.
+        optuna: `{"params", "distributions", "system_attrs"}` for trials of a search, else empty.
+        final_*, best_*: the study's metric at the last and at the best evaluated epoch.
+        duration_s: seconds of training over all attempts; peak_memory_mb: MiB, process or device.
+        provenance: torch version, threads, device, host, git commit...: what rows of one table may differ in.
+    """
+
+    uid: str
+    study_id: int
+    cell_id: int
+    number: int
+    seed: int
+    state: TrialState
+    outcome: Outcome | None
+    message: str | None
+    fence: int
+    owner: str | None
+    lease_until: float | None
+    ckpt_path: str | None
+    ckpt_sha: str | None
+    ckpt_epoch: int
+    prev_path: str | None
+    prev_sha: str | None
+    prev_epoch: int
+    decision: Json | None
+    optuna: Json
+    final_value: float | None
+    final_epoch: int | None
+    best_value: float | None
+    best_epoch: int | None
+    started: float | None
+    ended: float | None
+    duration_s: float | None
+    peak_memory_mb: float | None
+    provenance: Json = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ValueRecord:
+    """The metrics of one epoch (1-based, counted in finished epochs) of one trial, under ledger names."""
+
+    trial_uid: str
+    epoch: int
+    metrics: dict[str, float]
+    ts: float
+    fence: int
+
+
+@dataclass(frozen=True)
+class AttemptRecord:
+    """One try at a trial by one worker, under one fence; `why` is a sentence for the user."""
+
+    trial_uid: str
+    fence: int
+    owner: str
+    started: float
+    ended: float | None
+    end: AttemptEnd | None
+    why: str | None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a worker gets with a lease: all it needs to run the trial without asking again."""
+
+    study: StudyRecord
+    stage: StageRecord
+    cell: CellRecord
+    trial: TrialRecord
+    values: tuple[ValueRecord, ...]
+    """Values already accepted, in order of epoch."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A study as the ledger holds it at one moment, rows in order (ordinal, number, epoch)."""
+
+    study: StudyRecord
+    stages: tuple[StageRecord, ...]
+    cells: tuple[CellRecord, ...]
+    trials: tuple[TrialRecord, ...]
+    values: tuple[ValueRecord, ...]
+    attempts: tuple[AttemptRecord, ...]
+
+
+@dataclass(frozen=True)
+class NewCell:
+    """A cell to insert, with the seeds of its trials. See `CellRecord` for the fields."""
+
+    name: str
+    label: str
+    note: str
+    key: str
+    levels: Json
+    config: Json
+    seeds: tuple[int, ...]
+    optuna: Json = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class OpenStage:
+    """Insert a stage with its first cells (`baseline` names one of them)."""
+
+    ordinal: int
+    name: str
+    design: str
+    baseline: str | None
+    start: Json
+    cells: tuple[NewCell, ...]
+
+
+@dataclass(frozen=True)
+class AddCells:
+    """Insert further cells into an open stage whose version is still `version`."""
+
+    stage_id: int
+    version: int
+    cells: tuple[NewCell, ...]
+
+
+@dataclass(frozen=True)
+class CloseStage:
+    """Close a stage whose version is still `version`, carrying `carried` for the stated reason."""
+
+    stage_id: int
+    version: int
+    carried: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class CloseStudy:
+    """No further stage: the study is done."""
+
+
+Change = OpenStage | AddCells | CloseStage | CloseStudy
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that is on disk, fsynced and renamed: absolute path, sha256 of the file, finished epochs in it."""
+
+    path: str
+    sha: str
+    epoch: int
+
+
+@dataclass(frozen=True)
+class ProjectedRun:
+    """How far one trial has been sent to one projection (`mlflow` or `optuna`).
+
+    Attributes:
+        run_id: the projection's own id of it; may change when the projection is rebuilt.
+        epoch: values up to here have been sent.
+        state: a digest of what else was sent (state, outcome, artifacts), so that a change is seen.
+    """
+
+    projection: str
+    trial_uid: str
+    run_id: str
+    epoch: int
+    state: str
