@@ -64,7 +64,7 @@ class LedgerError(PoseStudyError):
     """The ledger cannot be used: unreachable, newer than this posestudy, or damaged."""
 
 
-class EnvironmentProblem(PoseStudyError):
+class MissingPieceError(PoseStudyError):
     """Something the command needs is not installed or not usable; the message names the command that mends it."""
 
 

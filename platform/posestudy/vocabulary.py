@@ -68,7 +68,8 @@ class Metric:
 
 
 def _coco(short: str, mmpose: str) -> Metric:
-    return Metric(f"coco/{short}", "1", Direction.MORE, f"coco/{mmpose}", short.replace("_M", "(M)").replace("_L", "(L)"))
+    header = short.replace("_M", "(M)").replace("_L", "(L)")
+    return Metric(f"coco/{short}", "1", Direction.MORE, f"coco/{mmpose}", header)
 
 
 METRICS: dict[str, Metric] = {

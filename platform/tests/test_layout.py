@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PARTS = {"platform": "posestudy", "studies": "posestudy_studies", "runner": "posestudy_runner", "reports": "posestudy_reports"}
+PARTS = {
+    "platform": "posestudy",
+    "studies": "posestudy_studies",
+    "runner": "posestudy_runner",
+    "reports": "posestudy_reports",
+}
 
 
 @pytest.mark.parametrize("part", PARTS)

@@ -1,4 +1,4 @@
-"""The `posestudy` command: finds the sub-commands of all parts by their entry points, and loads only the one called."""
+"""The `posestudy` command: finds the sub-commands of all parts by entry points and loads only the one called."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Annotated, Any
 
-import click
 import typer
 from typer.core import TyperGroup
 
 import posestudy
-from posestudy.errors import InputError, PoseStudyError
+from posestudy.errors import InputError, PoseStudyError, Problem
 
 GROUP = "posestudy.commands"
 
@@ -23,7 +22,7 @@ def _commands() -> dict[str, EntryPoint]:
     return {ep.name: ep for ep in entry_points(group=GROUP)}
 
 
-def _build(name: str, function: Callable[..., Any]) -> click.Command:
+def _build(name: str, function: Callable[..., Any]) -> Any:
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command(name)(function)
     return typer.main.get_command(app)
@@ -32,10 +31,10 @@ def _build(name: str, function: Callable[..., Any]) -> click.Command:
 class LazyGroup(TyperGroup):
     """A group whose commands are entry points: `posestudy launch` never imports what `posestudy ui` needs."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:
         return list(_commands())
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
         entry = _commands().get(cmd_name)
         return _build(cmd_name, entry.load()) if entry else None
 
@@ -71,7 +70,7 @@ def _fail(error: PoseStudyError, as_json: bool) -> int:
     if as_json:
         problems = [p.as_json() for p in error.problems] if isinstance(error, InputError) else []
         if not problems:
-            problems = [{"file": "", "line": 0, "column": 0, "path": "", "found": str(error), "expected": "", "hint": ""}]
+            problems = [Problem("", 0, 0, "", str(error), "").as_json()]
         typer.echo(json.dumps({"errors": problems}, indent=2))
     else:
         typer.echo(f"error: {error}" if not isinstance(error, InputError) else str(error), err=True)
@@ -82,17 +81,14 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code: 0 done, 1 a trial failed or cells are open, 2 bad input."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        code = app(args=arguments, prog_name="posestudy", standalone_mode=False)
+        app(args=arguments, prog_name="posestudy")
     except PoseStudyError as error:
         if "--debug" in arguments:
             raise
         return _fail(error, "--json" in arguments)
-    except click.ClickException as error:
-        error.show()
-        return 2
-    except click.Abort:
-        return 130
-    return code if isinstance(code, int) else 0
+    except SystemExit as done:
+        return done.code if isinstance(done.code, int) else 0
+    return 0
 
 
 def run() -> None:
