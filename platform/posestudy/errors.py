@@ -64,8 +64,16 @@ class LedgerError(PoseStudyError):
     """The ledger cannot be used: unreachable, newer than this posestudy, or damaged."""
 
 
+class LedgerUnavailableError(LedgerError):
+    """The ledger cannot be reached just now; nothing is wrong with what it holds, so the call may be made again."""
+
+
 class MissingPieceError(PoseStudyError):
     """Something the command needs is not installed or not usable; the message names the command that mends it."""
+
+
+class UnreadableImageError(PoseStudyError):
+    """An image of the data set is missing or damaged; the message names the file."""
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

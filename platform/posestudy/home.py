@@ -89,6 +89,16 @@ class Home:
         return self.root / "artifacts"
 
     @property
+    def projector_log(self) -> Path:
+        """What the background projector says."""
+        return self.root / "projector.log"
+
+    @property
+    def ui_log(self) -> Path:
+        """What the MLflow server of `posestudy ui` says."""
+        return self.root / "mlflow-ui.log"
+
+    @property
     def runs(self) -> Path:
         return self.root / "runs"
 

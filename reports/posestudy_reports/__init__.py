@@ -1,1 +1,34 @@
 """Reports: the frame of a study, its tables and figures, and the PDF."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from posestudy.settings import Settings
+    from posestudy_reports.report import StudyReport
+
+__all__ = ["open"]
+
+
+def open(study_name: str, settings: Settings | None = None) -> StudyReport:  # noqa: A001 - read as posestudy_reports.open
+    """The report of a study of the home that `settings` (or the environment) names, as the ledger holds it now.
+
+    >>> import posestudy_reports
+    >>> report = posestudy_reports.open("cat_pose")         # doctest: +SKIP
+    >>> report.frame.groupby("cell").final.max()            # doctest: +SKIP
+
+    Raises:
+        NotFoundError: no study of that name; the message names the nearest one.
+        LedgerError: the ledger cannot be read.
+    """
+    from posestudy.ledger import Ledger
+    from posestudy.settings import Settings
+    from posestudy_reports.report import StudyReport
+
+    ledger = Ledger.open((settings or Settings.resolve()).database_url)
+    try:
+        runs = {uid: run.run_id for uid, run in ledger.projected("mlflow").items()}
+        return StudyReport(ledger.snapshot(study_name), runs)
+    finally:
+        ledger.close()

@@ -1,39 +1,214 @@
-"""The ledger: one class, the operations of the design's section 3, each one transaction. (to be implemented)
+"""`Ledger`: every operation on the one truth, each one transaction, safe from any thread, process and host."""
 
-Contract (implementations elsewhere rely on exactly these signatures):
+from __future__ import annotations
 
-    class Ledger:
-        @classmethod
-        def open(cls, url: str) -> Ledger            # creates and migrates under a lock; LedgerError if newer/unreachable
-        def close(self) -> None
-        def now(self) -> float                       # database clock, seconds since the epoch
+from collections.abc import Collection, Mapping, Sequence
 
-        # studies
-        def studies(self) -> list[StudyRecord]
-        def study(self, name: str) -> StudyRecord    # NotFoundError naming the nearest known study
-        def put_study(self, name: str, document: Json, source: str) -> StudyRecord   # insert, or update document/source
-        def snapshot(self, name: str, *, values: bool = True) -> Snapshot
-        def apply(self, study_id: int, changes: Sequence[Change]) -> bool
-            # one transaction; False (rolled back) where a stage version moved or UNIQUE(stage ordinal / trial number) was hit
-        def cancel(self, name: str, number: int | None = None) -> int       # trials cancelled
-        def retry(self, name: str, outcomes: Collection[Outcome]) -> int    # DONE with those outcomes -> WAITING, from epoch 0, fence kept
+import sqlalchemy as sa
 
-        # one trial, by its worker
-        def claim(self, name: str, owner: str, lease_s: float) -> Claim | None
-        def renew(self, uid: str, fence: int, lease_s: float) -> bool
-        def started(self, uid: str, fence: int, provenance: Json) -> bool   # merges provenance
-        def record_epoch(self, uid: str, fence: int, values: Mapping[int, Mapping[str, float]], checkpoint: Checkpoint | None, duration_s: float) -> bool
-            # False: fence not mine; the values are then kept in late_value by the same call (own transaction)
-        def decide(self, uid: str, fence: int, decision: Json, optuna: Json) -> bool
-        def finish(self, uid: str, fence: int, outcome: Outcome, message: str | None, *, metric: str, direction: Direction, peak_memory_mb: float | None) -> bool
-            # final/best computed here from accepted values; sets ended, DONE; attempt end FINISHED
-        def release(self, uid: str, fence: int, end: AttemptEnd, why: str) -> bool   # -> WAITING
-        def cancelled(self, uid: str, fence: int) -> bool                   # whether a user cancelled it meanwhile
+from posestudy.errors import NotFoundError
+from posestudy.ledger import claims, epochs, interventions, projected, reading, stages
+from posestudy.ledger.clock import DatabaseClock
+from posestudy.ledger.connection import ConstraintError, Database
+from posestudy.ledger.migrate import migrate
+from posestudy.ledger.records import (
+    Change,
+    Checkpoint,
+    Claim,
+    Json,
+    ProjectedRun,
+    Snapshot,
+    StudyRecord,
+    ValueRecord,
+)
+from posestudy.vocabulary import AttemptEnd, Direction, Outcome
 
-        # projections
-        def lock(self, name: str, holder: str, lease_s: float) -> bool      # leased lock, re-entrant for its holder
-        def unlock(self, name: str, holder: str) -> None
-        def projected(self, projection: str) -> dict[str, ProjectedRun]     # by trial uid
-        def put_projected(self, run: ProjectedRun) -> None
-        def forget_projection(self, projection: str) -> None
-"""
+
+class Ledger:
+    """The ledger of one home. Times are seconds since the epoch by the database's clock.
+
+    Every method may raise `LedgerUnavailableError` (cannot be reached now; call again) and `LedgerError` (not usable).
+    What a method answered is on the disk. A method whose answer was lost may be called again with the same arguments:
+    `claim` then grants another trial and the first comes free with its lease, all others change nothing twice.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @classmethod
+    def open(cls, url: str, *, create: bool = True) -> Ledger:
+        """Open the ledger at `url` (`sqlite:///FILE`, `postgresql://...`), created and migrated where needed.
+
+        Raises:
+            NotFoundError: `create` is false and there is no file.
+            LedgerError: newer than this posestudy, damaged, or a place where it cannot be.
+            LedgerUnavailableError: the server cannot be reached now.
+        """
+        database = Database(url)
+        if not create and database.file is not None and not database.file.exists():
+            raise NotFoundError(
+                f"no ledger at {database.file}; `posestudy launch STUDY.yaml` makes one, --home DIR names another home"
+            )
+        try:
+            migrate(database)
+        except BaseException:
+            database.close()
+            raise
+        return cls(database)
+
+    def close(self) -> None:
+        """Close the connections; a later call opens new ones."""
+        self._database.close()
+
+    def now(self) -> float:
+        """The database's clock, seconds since the epoch."""
+        return float(self._database.read(lambda c: c.scalar(sa.select(DatabaseClock()))) or 0.0)
+
+    # ---- studies
+
+    def studies(self) -> list[StudyRecord]:
+        """Every study, oldest first."""
+        return self._database.read(reading.studies)
+
+    def study(self, name: str) -> StudyRecord:
+        """Raises `NotFoundError`, naming the nearest known study."""
+        return self._database.read(lambda c: reading.study(c, name))
+
+    def put_study(self, name: str, document: Json, source: str) -> StudyRecord:
+        """Insert the study, or replace its document and source; a closed study whose document changed opens again."""
+        try:
+            return self._database.write(lambda c: stages.put_study(c, name, document, source))
+        except ConstraintError:
+            # Two launches at once: the other one's row is there now.
+            return self._database.write(lambda c: stages.put_study(c, name, document, source))
+
+    def snapshot(self, name: str, *, values: bool = True) -> Snapshot:
+        """The study at one moment; without `values` much cheaper. Raises `NotFoundError`."""
+        return self._database.read(lambda c: reading.snapshot(c, name, with_values=values))
+
+    def late_values(self, uid: str) -> tuple[ValueRecord, ...]:
+        """Values of a trial that came under a lost fence or were replaced by a newer one, in order of arrival."""
+        return self._database.read(lambda c: reading.late_values(c, uid))
+
+    def apply(self, study_id: int, changes: Sequence[Change]) -> bool:
+        """Apply all changes or none; false where something they were computed from has moved: read and compute again.
+
+        New trials are numbered on from the study's last. A cell of `AddCells` that the stage already has under the
+        same name and key gains the seeds it lacks. A closed study takes no change until `put_study` or `retry` opens
+        it. `CloseStudy` is refused (false) while a stage is open or a trial is not done.
+
+        Raises:
+            LedgerError: the changes are wrong whatever moved (a baseline or carried cell that is not there, a name
+                given to two configurations); nothing is applied.
+        """
+        try:
+            self._database.write(lambda c: stages.apply(c, study_id, changes))
+        except (stages.MovedOnError, ConstraintError):
+            return False
+        return True
+
+    def cancel(self, name: str, number: int | None = None) -> int:
+        """Cancel a trial, or every open one and the study with them; returns how many were open.
+
+        A running trial is done at once under a fence nobody holds: its worker's next renewal is refused.
+
+        Raises:
+            NotFoundError: no such study or trial.
+        """
+        return self._database.write(lambda c: interventions.cancel(c, name, number))
+
+    def retry(self, name: str, outcomes: Collection[Outcome]) -> int:
+        """Put trials with these outcomes back to run from epoch 0; returns how many. Their values become late ones."""
+        return self._database.write(lambda c: interventions.retry(c, name, outcomes))
+
+    # ---- one trial, by its worker
+
+    def claim(self, name: str, owner: str, lease_s: float) -> Claim | None:
+        """Take the first trial that waits or whose lease has run out; none where there is none. Raises `NotFoundError`.
+
+        For one `lease_s` after an outage of the database only waiting trials are granted: those whose lease ran out
+        meanwhile may well be running, and their workers get the time to renew.
+        """
+        settling = self._database.settling(lease_s)
+        return self._database.write(lambda c: claims.claim(c, name, owner, lease_s, settling=settling))
+
+    def renew(self, uid: str, fence: int, lease_s: float) -> bool:
+        """Lengthen the lease to `lease_s` from now, even late; false: the fence is not mine, stop the trial."""
+        return self._database.write(lambda c: claims.renew(c, uid, fence, lease_s))
+
+    def started(self, uid: str, fence: int, provenance: Json) -> bool:
+        """Merge `provenance` into the trial's; false: the fence is not mine."""
+        return self._database.write(lambda c: claims.started(c, uid, fence, provenance))
+
+    def record_epoch(
+        self,
+        uid: str,
+        fence: int,
+        values: Mapping[int, Mapping[str, float]],
+        checkpoint: Checkpoint | None,
+        duration_s: float,
+    ) -> bool:
+        """Accept `{epoch: {metric: number}}` and the checkpoint that holds them; the first before is the fallback.
+
+        `duration_s` is the training time these epochs took, added to the trial's where anything here is new. Values
+        an older attempt had recorded for the same epochs are replaced and kept as late ones.
+
+        Returns:
+            False where the fence is not mine; the values are then kept as late ones, and the trial is to be stopped.
+        """
+        if self._database.write(lambda c: epochs.record_epoch(c, uid, fence, values, checkpoint, duration_s)):
+            return True
+        self._database.write(lambda c: epochs.keep_as_late(c, uid, fence, values))
+        return False
+
+    def decide(self, uid: str, fence: int, decision: Json, optuna: Json) -> bool:
+        """Write the pruner's answer and what it has to remember; false: the fence is not mine."""
+        return self._database.write(lambda c: claims.decide(c, uid, fence, decision, optuna))
+
+    def finish(
+        self,
+        uid: str,
+        fence: int,
+        outcome: Outcome,
+        message: str | None,
+        *,
+        metric: str,
+        direction: Direction,
+        peak_memory_mb: float | None,
+    ) -> bool:
+        """End the trial: final and best of `metric` over its accepted values; false: the fence is not mine."""
+        return self._database.write(
+            lambda c: epochs.finish(
+                c, uid, fence, outcome, message, metric=metric, direction=direction, peak_memory_mb=peak_memory_mb
+            )
+        )
+
+    def release(self, uid: str, fence: int, end: AttemptEnd, why: str) -> bool:
+        """Give the trial back to wait for another worker; false: the fence is not mine."""
+        return self._database.write(lambda c: claims.release(c, uid, fence, end, why))
+
+    def cancelled(self, uid: str, fence: int) -> bool:
+        """Whether the fence was taken from its holder because a user cancelled the trial."""
+        return self._database.read(lambda c: claims.cancelled(c, uid, fence))
+
+    # ---- projections
+
+    def lock(self, name: str, holder: str, lease_s: float) -> bool:
+        """Take or lengthen a leased lock; false while another holder's lease lasts."""
+        return self._database.write(lambda c: projected.lock(c, name, holder, lease_s))
+
+    def unlock(self, name: str, holder: str) -> None:
+        """Give a lock back; nothing happens where it is another's."""
+        self._database.write(lambda c: projected.unlock(c, name, holder))
+
+    def projected(self, projection: str) -> dict[str, ProjectedRun]:
+        """How far each trial has been sent to `projection`, by trial uid."""
+        return self._database.read(lambda c: projected.projected(c, projection))
+
+    def put_projected(self, run: ProjectedRun) -> None:
+        """Insert or replace the row of one trial in one projection."""
+        self._database.write(lambda c: projected.put_projected(c, run))
+
+    def forget_projection(self, projection: str) -> None:
+        """Delete every row of `projection`: it will be rebuilt from the start."""
+        self._database.write(lambda c: projected.forget_projection(c, projection))

@@ -1,0 +1,44 @@
+"""`posestudy sync`: bring MLflow and Optuna's tables up to the ledger."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from posestudy.settings import Settings, masked
+
+
+def sync(
+    study: Annotated[str | None, typer.Argument(help="Only this study; default all.")] = None,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Send everything again and restore what was deleted in MLflow.")
+    ] = False,
+) -> int:
+    """Bring MLflow and Optuna's tables up to the ledger.
+
+    Both are copies: what was deleted there is sent again, what is there already stays one.
+    """
+    from posestudy.ledger import Ledger
+    from posestudy.projections.project import Projector
+    from posestudy.projections.turn import turn
+
+    settings = Settings.resolve()
+    settings.home.root.mkdir(parents=True, exist_ok=True)
+    ledger = Ledger.open(settings.database_url)
+    try:
+        if study is not None:
+            ledger.study(study)
+        with turn(ledger) as keep:
+            delivery = Projector(settings, ledger).run(study, rebuild=rebuild, keep=keep)
+    finally:
+        ledger.close()
+    for sentence in delivery.notes:
+        typer.echo(f"note: {sentence}")
+    for sentence in delivery.problems:
+        typer.echo(f"not sent: {sentence}", err=True)
+    if not delivery.complete:
+        return 1
+    done = f"sent {delivery.sent}" if delivery.sent else "nothing to send"
+    typer.echo(f"{done}; MLflow at {masked(settings.mlflow_uri)} and Optuna's tables are up to the ledger")
+    return 0

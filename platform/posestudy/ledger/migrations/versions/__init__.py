@@ -1,0 +1,1 @@
+"""The ledger's migrations, one module a revision, oldest first."""

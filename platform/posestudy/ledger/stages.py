@@ -1,0 +1,187 @@
+"""How a study grows: its document, and the compare-and-set that opens, fills and closes stages."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Sequence
+
+import sqlalchemy as sa
+
+from posestudy.errors import LedgerError
+from posestudy.ledger import reading, schema
+from posestudy.ledger.clock import DatabaseClock
+from posestudy.ledger.records import AddCells, Change, CloseStage, CloseStudy, Json, NewCell, OpenStage, StudyRecord
+from posestudy.vocabulary import TrialState
+
+
+class MovedOnError(Exception):
+    """What a change was computed from is no longer so: roll back, read again, compute again."""
+
+
+def lock_study(connection: sa.Connection, study_id: int) -> str:
+    """Hold off other changes of the study's shape until the transaction ends; returns the study's state."""
+    query = sa.select(schema.study.c.state).where(schema.study.c.id == study_id).with_for_update(key_share=True)
+    state: str | None = connection.scalar(query)
+    if state is None:
+        raise LedgerError(f"no study with the id {study_id} in this ledger")
+    return state
+
+
+def put_study(connection: sa.Connection, name: str, document: Json, source: str) -> StudyRecord:
+    table = schema.study
+    old = connection.execute(sa.select(table).where(table.c.name == name).with_for_update()).mappings().first()
+    if old is None:
+        row = {"name": name, "document": document, "source": source, "state": "open", "created": DatabaseClock()}
+        connection.execute(sa.insert(table).values(**row))
+    else:
+        changes: Json = {"document": document, "source": source}
+        if old["document"] != document:
+            changes["state"] = "open"
+        connection.execute(sa.update(table).where(table.c.id == old["id"]).values(**changes))
+    return reading.study(connection, name)
+
+
+class _Growth:
+    """One application of changes: remembers which versions it found, and where trial numbers stand."""
+
+    def __init__(self, connection: sa.Connection, study_id: int) -> None:
+        self._connection = connection
+        self._study_id = study_id
+        self._state = lock_study(connection, study_id)
+        self._versions: dict[int, int] = {}
+        last = sa.select(sa.func.max(schema.trial.c.number)).where(schema.trial.c.study_id == study_id)
+        self._number: int = connection.scalar(last) or 0
+
+    def apply(self, change: Change) -> None:
+        if isinstance(change, CloseStudy):
+            return self._close_study()
+        if self._state == "closed":
+            raise MovedOnError
+        if isinstance(change, OpenStage):
+            return self._open_stage(change)
+        if isinstance(change, AddCells):
+            self._touch(change.stage_id, change.version, {})
+            return self._add_cells(change.stage_id, change.cells)
+        return self._close_stage(change)
+
+    def _open_stage(self, change: OpenStage) -> None:
+        table = schema.stage
+        same = sa.and_(table.c.study_id == self._study_id, table.c.ordinal == change.ordinal)
+        if self._connection.scalar(sa.select(table.c.id).where(same)) is not None:
+            raise MovedOnError
+        row = {
+            "study_id": self._study_id,
+            "ordinal": change.ordinal,
+            "name": change.name,
+            "design": change.design,
+            "state": "open",
+            "version": 1,
+            "baseline": change.baseline,
+            "start": change.start,
+        }
+        stage_id = self._connection.scalar(sa.insert(table).values(**row).returning(table.c.id))
+        if stage_id is None:
+            raise LedgerError(f"the stage '{change.name}' was not stored")
+        if change.baseline is not None and change.baseline not in {cell.name for cell in change.cells}:
+            raise LedgerError(f"the baseline '{change.baseline}' of stage '{change.name}' is none of its cells")
+        self._add_cells(stage_id, change.cells)
+
+    def _close_stage(self, change: CloseStage) -> None:
+        table = schema.cell
+        known = sa.and_(table.c.stage_id == change.stage_id, table.c.name == change.carried)
+        if self._connection.scalar(sa.select(table.c.id).where(known)) is None:
+            raise LedgerError(f"the cell '{change.carried}', which a stage is to carry, is not in that stage")
+        settled = {"state": "closed", "carried": change.carried, "carry_reason": change.reason}
+        self._touch(change.stage_id, change.version, settled)
+
+    def _close_study(self) -> None:
+        stage, trial = schema.stage, schema.trial
+        is_open = sa.select(stage.c.id).where(stage.c.study_id == self._study_id, stage.c.state == "open").limit(1)
+        runs = (
+            sa.select(trial.c.uid).where(trial.c.study_id == self._study_id, trial.c.state != TrialState.DONE).limit(1)
+        )
+        if self._connection.scalar(is_open) is not None or self._connection.scalar(runs) is not None:
+            raise MovedOnError
+        close = sa.update(schema.study).where(schema.study.c.id == self._study_id).values(state="closed")
+        self._connection.execute(close)
+
+    def _touch(self, stage_id: int, version: int, changes: Json) -> None:
+        """Compare the version a change was computed from with the stored one, and set the next."""
+        table = schema.stage
+        if stage_id not in self._versions:
+            mine = sa.and_(table.c.id == stage_id, table.c.study_id == self._study_id, table.c.state == "open")
+            found = self._connection.scalar(sa.select(table.c.version).where(mine).with_for_update(key_share=True))
+            self._versions[stage_id] = -1 if found is None else found
+        if self._versions[stage_id] != version:
+            raise MovedOnError
+        step = sa.update(table).where(table.c.id == stage_id).values(version=table.c.version + 1, **changes)
+        self._connection.execute(step)
+
+    def _add_cells(self, stage_id: int, cells: Iterable[NewCell]) -> None:
+        table = schema.cell
+        in_stage = sa.select(table.c.name, table.c.id, table.c.key, table.c.ordinal).where(table.c.stage_id == stage_id)
+        known = {row.name: row for row in self._connection.execute(in_stage)}
+        ordinal = max((row.ordinal for row in known.values()), default=-1)
+        added: set[str] = set()
+        for cell in cells:
+            if cell.name in added:
+                raise LedgerError(f"two cells of one stage are both named '{cell.name}'; names of cells are unique")
+            added.add(cell.name)
+            old = known.get(cell.name)
+            if old is None:
+                ordinal += 1
+                self._add_trials(self._insert_cell(stage_id, ordinal, cell), cell, ())
+                continue
+            if old.key != cell.key:
+                raise LedgerError(f"the stage already has a cell named '{cell.name}' with another configuration")
+            seeds = sa.select(schema.trial.c.seed).where(schema.trial.c.cell_id == old.id)
+            self._add_trials(old.id, cell, list(self._connection.scalars(seeds)))
+
+    def _insert_cell(self, stage_id: int, ordinal: int, cell: NewCell) -> int:
+        row = {
+            "stage_id": stage_id,
+            "ordinal": ordinal,
+            "name": cell.name,
+            "label": cell.label,
+            "note": cell.note,
+            "key": cell.key,
+            "levels": cell.levels,
+            "config": cell.config,
+        }
+        cell_id = self._connection.scalar(sa.insert(schema.cell).values(**row).returning(schema.cell.c.id))
+        if cell_id is None:
+            raise LedgerError(f"the cell '{cell.name}' was not stored")
+        return int(cell_id)
+
+    def _add_trials(self, cell_id: int, cell: NewCell, have: Sequence[int]) -> None:
+        for seed in cell.seeds:
+            if seed in have:
+                continue
+            self._number += 1
+            row = {
+                "uid": uuid.uuid4().hex,
+                "study_id": self._study_id,
+                "cell_id": cell_id,
+                "number": self._number,
+                "seed": seed,
+                "state": TrialState.WAITING,
+                "fence": 0,
+                "ckpt_epoch": 0,
+                "ckpt_fence": 0,
+                "prev_epoch": 0,
+                "optuna": cell.optuna,
+                "provenance": {},
+            }
+            self._connection.execute(sa.insert(schema.trial).values(**row))
+
+
+def apply(connection: sa.Connection, study_id: int, changes: Sequence[Change]) -> None:
+    """Apply every change or raise.
+
+    Raises:
+        MovedOnError: a version, an ordinal or the study's state is not what the changes were computed from.
+        LedgerError: the changes contradict themselves or the stage, whatever moved.
+    """
+    growth = _Growth(connection, study_id)
+    for change in changes:
+        growth.apply(change)

@@ -1,0 +1,89 @@
+"""Which MLflow runs of an experiment belong to which trial and stage, found by their tags."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from posestudy.projections.run_card import KIND_TAG, STAGE_TAG, TRIAL_TAG
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+SUPERSEDED_TAG = "posestudy.superseded"
+"""Marks a run whose history the ledger has replaced (a retried trial); such runs are deleted and never used again."""
+
+_PAGE = 1000
+
+
+@dataclass
+class KnownRun:
+    """What is known of a run without asking MLflow again."""
+
+    run_id: str
+    name: str
+    status: str
+    ended: int | None
+    active: bool
+    tags: dict[str, str]
+
+    @classmethod
+    def of(cls, run: Run) -> KnownRun:
+        info: Any = run.info
+        return cls(
+            info.run_id,
+            info.run_name or "",
+            str(info.status),
+            info.end_time,
+            info.lifecycle_stage == "active",
+            dict(run.data.tags),
+        )
+
+
+@dataclass
+class RunIndex:
+    """The runs of one experiment by trial uid and by stage name."""
+
+    experiment_id: str
+    trials: dict[str, KnownRun] = field(default_factory=dict)
+    stages: dict[str, KnownRun] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, client: MlflowClient, experiment_id: str) -> RunIndex:
+        index = cls(experiment_id)
+        for run in _all_runs(client, experiment_id):
+            index.add(KnownRun.of(run))
+        return index
+
+    def add(self, run: KnownRun) -> None:
+        """File `run` under its tags; an active run goes before a deleted one of the same trial."""
+        if SUPERSEDED_TAG in run.tags:
+            return
+        if TRIAL_TAG in run.tags:
+            place, key = self.trials, run.tags[TRIAL_TAG]
+        elif run.tags.get(KIND_TAG) == "stage":
+            place, key = self.stages, run.tags.get(STAGE_TAG, "")
+        else:
+            return
+        if key not in place or (run.active and not place[key].active):
+            place[key] = run
+
+
+def _all_runs(client: MlflowClient, experiment_id: str) -> Iterable[Run]:
+    from mlflow.entities import ViewType
+
+    token: str | None = None
+    while True:
+        page = client.search_runs(
+            [experiment_id],
+            run_view_type=ViewType.ALL,
+            max_results=_PAGE,
+            order_by=["attributes.start_time ASC"],
+            page_token=token,
+        )
+        yield from page
+        token = page.token
+        if not token:
+            return

@@ -1,0 +1,252 @@
+"""MLflow as a projection: an experiment per study, a parent run per stage, a nested run per trial."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from posestudy.home import safe_part
+from posestudy.ledger import Ledger
+from posestudy.ledger.records import ProjectedRun, Snapshot, StageRecord, StudyRecord
+from posestudy.projections.dataset_card import dataset_cards
+from posestudy.projections.delivery import Delivery, ProjectionOutageError
+from posestudy.projections.mlflow_index import KnownRun, RunIndex
+from posestudy.projections.mlflow_runs import RunWriter
+from posestudy.projections.quiet_mlflow import open_client, trouble
+from posestudy.projections.run_card import (
+    KIND_TAG,
+    NOTE_TAG,
+    PARENT_TAG,
+    STAGE_TAG,
+    TAG_LIMIT,
+    RunCard,
+    cards,
+    cut,
+    digest,
+)
+from posestudy.settings import Settings, masked
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+NAME = "mlflow"
+_SOURCE_TAG = "posestudy.source_digest"
+# Without this tag MLflow 3 asks every visitor whether the experiment is about language models.
+_EXPERIMENT_KIND = {"mlflow.experimentKind": "custom_model_development"}
+
+
+class MlflowStore:
+    """Sends studies to one MLflow store; keeps in memory only which runs exist there.
+
+    The store is opened at the first use. A second sending of the same rows changes nothing.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._uri = settings.mlflow_uri
+        self._opened: MlflowClient | None = None
+        self._indexes: dict[str, RunIndex] = {}
+
+    def send(
+        self, ledger: Ledger, snapshot: Snapshot, *, rebuild: bool = False, keep: Callable[[], bool] = lambda: True
+    ) -> Delivery:
+        """Bring the experiment of one study up to `snapshot`.
+
+        `rebuild` sends everything again and brings back what a user deleted in MLflow's UI; `keep` is asked between
+        runs and ends the pass where it says no. Raises ProjectionOutageError where MLflow cannot be reached at all.
+        """
+        delivery = Delivery()
+        study = snapshot.study
+        client = self._client()
+        try:
+            index = self._index(study, rebuild, delivery)
+            if index is None:
+                return delivery
+            for stage in snapshot.stages:
+                delivery.sent += self._send_stage(RunWriter(client), study, stage, index, rebuild)
+        except trouble() as error:
+            self._raise_if_outage(error)
+            self._indexes.pop(study.name, None)
+            delivery.problems.append(f"study '{study.name}': MLflow refused it: {self._said(error)}")
+            return delivery
+        rows = ledger.projected(NAME)
+        for card in cards(snapshot):
+            if not keep():
+                delivery.interrupted = True
+                break
+            row = self._try_trial(RunWriter(client), study, card, index, rows.get(card.uid), rebuild, delivery)
+            if row is not None:
+                ledger.put_projected(row)
+                delivery.sent += 1
+        if not delivery.complete:
+            # What failed may have been changed in MLflow by others: look again before the next try.
+            self._indexes.pop(study.name, None)
+        return delivery
+
+    # -- experiment and stages
+
+    def _index(self, study: StudyRecord, rebuild: bool, delivery: Delivery) -> RunIndex | None:
+        """The known runs of the study's experiment, or None where a user deleted the experiment."""
+        if study.name in self._indexes and not rebuild:
+            return self._indexes[study.name]
+        client = self._client()
+        tags = {"posestudy.study": study.name, **_EXPERIMENT_KIND}
+        if study.document.get("description"):
+            tags[NOTE_TAG] = cut(str(study.document["description"]), TAG_LIMIT)
+        experiment = client.get_experiment_by_name(study.name)
+        if experiment is None:
+            experiment_id = str(client.create_experiment(study.name, self._artifact_location(study), tags))
+            delivery.sent += 1
+        else:
+            experiment_id = str(experiment.experiment_id)
+            if experiment.lifecycle_stage != "active" and not rebuild:
+                delivery.problems.append(
+                    f"the MLflow experiment '{study.name}' was deleted in MLflow, so nothing is sent to it; "
+                    f"`posestudy sync {study.name} --rebuild` restores it"
+                )
+                return None
+            if experiment.lifecycle_stage != "active":
+                client.restore_experiment(experiment_id)
+            missing = {key: value for key, value in tags.items() if experiment.tags.get(key) != value}
+            for key, value in missing.items():
+                client.set_experiment_tag(experiment_id, key, value)
+            delivery.sent += bool(missing)
+        self._indexes[study.name] = RunIndex.read(client, experiment_id)
+        return self._indexes[study.name]
+
+    def _artifact_location(self, study: StudyRecord) -> str | None:
+        """A server chooses its own place; a database's runs keep their artifacts in the home."""
+        if self._uri.startswith(("http://", "https://")):
+            return None
+        return (self._settings.home.artifacts / safe_part(study.name)).as_uri()
+
+    def _send_stage(
+        self, writer: RunWriter, study: StudyRecord, stage: StageRecord, index: RunIndex, rebuild: bool
+    ) -> int:
+        tags = {
+            KIND_TAG: "stage",
+            "posestudy.study": study.name,
+            STAGE_TAG: stage.name,
+            "posestudy.design": stage.design,
+            "mlflow.source.name": "posestudy",
+        }
+        if stage.carried:
+            tags["posestudy.carried"] = stage.carried
+            tags[NOTE_TAG] = cut(f"carries {stage.carried}: {stage.carry_reason or ''}", TAG_LIMIT)
+        known = index.stages.get(stage.name)
+        if known is not None and not known.active and rebuild:
+            writer.restore(known)
+        created = known is None or not known.active
+        if known is None or not known.active:
+            known = index.stages[stage.name] = writer.create(index.experiment_id, stage.name, tags)
+        source = digest(study.source)
+        if known.tags.get(_SOURCE_TAG) != source:
+            writer.send_text(known.run_id, study.source, f"{safe_part(study.name)}.yaml")
+        tags[_SOURCE_TAG] = source
+        # The ledger does not date the closing of a stage, so MLflow's clock dates it, once.
+        status = "FINISHED" if stage.state == "closed" else "RUNNING"
+        return int(writer.mend(known, stage.name, status, tags) or created)
+
+    # -- trials
+
+    def _try_trial(
+        self,
+        writer: RunWriter,
+        study: StudyRecord,
+        card: RunCard,
+        index: RunIndex,
+        row: ProjectedRun | None,
+        rebuild: bool,
+        delivery: Delivery,
+    ) -> ProjectedRun | None:
+        """`_send_trial`, where one trial's failure or deletion is noted and does not stop the others."""
+        try:
+            known = index.trials.get(card.uid)
+            if known is not None and not known.active:
+                if not rebuild:
+                    delivery.notes.append(
+                        f"the MLflow run of trial #{card.number} was deleted in MLflow and is left so; "
+                        f"`posestudy sync {study.name} --rebuild` restores it"
+                    )
+                    return None
+                writer.restore(known)
+            return self._send_trial(writer, study, card, index, row, rebuild)
+        except trouble() as error:
+            self._raise_if_outage(error)
+            delivery.problems.append(f"study '{study.name}' trial #{card.number}: {self._said(error)}")
+            return None
+
+    def _send_trial(
+        self,
+        writer: RunWriter,
+        study: StudyRecord,
+        card: RunCard,
+        index: RunIndex,
+        row: ProjectedRun | None,
+        rebuild: bool,
+    ) -> ProjectedRun | None:
+        """Send what `row` says is missing, all of it where `rebuild`; the new row, or None where nothing was."""
+        tags = {**card.tags, PARENT_TAG: index.stages[card.stage].run_id}
+        face = digest([card.face(), tags[PARENT_TAG]])
+        known, sent, sent_face = self._standing(writer, card, index.trials.get(card.uid), row)
+        if rebuild:
+            sent, sent_face = 0, ""
+        new = [point for point in card.points if point.step > sent]
+        if known is not None and sent_face == face and not new:
+            return None
+        if known is None:
+            started = card.started or card.ended
+            known = index.trials[card.uid] = writer.create(index.experiment_id, card.name, tags, started)
+        first = not sent_face
+        writer.send_values(known.run_id, new, card.params if first else {})
+        if first:
+            writer.send_datasets(known.run_id, dataset_cards(study))
+        if sent_face != face:
+            writer.send_values(known.run_id, card.summary, {})
+            if card.done:
+                writer.send_files(known.run_id, self._settings.home.attempt(study.name, card.number, card.fence))
+            writer.mend(known, card.name, card.status, tags, card.ended)
+        state = f"{card.history(card.last_epoch)}.{face}"
+        return ProjectedRun(NAME, card.uid, known.run_id, card.last_epoch, state)
+
+    def _standing(
+        self, writer: RunWriter, card: RunCard, known: KnownRun | None, row: ProjectedRun | None
+    ) -> tuple[KnownRun | None, int, str]:
+        """The run to go on with, the last epoch it has and the digest of its face; (None, 0, "") to begin anew."""
+        if known is None:
+            return None, 0, ""
+        if row is None or row.run_id != known.run_id:
+            return known, 0, ""
+        history, _, face = row.state.partition(".")
+        if history != card.history(row.epoch):
+            writer.supersede(known)
+            return None, 0, ""
+        return known, row.epoch, face
+
+    # -- trouble
+
+    def _client(self) -> MlflowClient:
+        if self._opened is None:
+            try:
+                self._opened = open_client(self._uri)
+            except trouble() as error:
+                raise self._outage(error) from error
+        return self._opened
+
+    def _raise_if_outage(self, error: Exception) -> None:
+        """Raise ProjectionOutageError where MLflow as a whole does not answer, not only this request."""
+        try:
+            self._client().search_experiments(max_results=1)
+        except trouble() as probe:
+            raise self._outage(probe) from error
+
+    def _outage(self, error: Exception) -> ProjectionOutageError:
+        self._indexes.clear()
+        return ProjectionOutageError(
+            f"MLflow at {masked(self._uri)} cannot be used: {self._said(error)}. Nothing is lost: the ledger keeps it, "
+            "and `posestudy sync` sends it once MLflow is back."
+        )
+
+    def _said(self, error: Exception) -> str:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        return cut(lines[0].replace(self._uri, masked(self._uri)), 400).rstrip(".")

@@ -1,0 +1,205 @@
+"""Shared pytest fixtures (`-p posestudy.testing`): a temporary home and ledgers on SQLite and a real PostgreSQL."""
+
+from __future__ import annotations
+
+import glob
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from posestudy.home import Home
+
+if TYPE_CHECKING:
+    from posestudy.ledger import Ledger
+    from posestudy.ledger.records import NewCell, StudyRecord
+
+_START_LIMIT_S = 60.0
+
+
+@dataclass(frozen=True)
+class PostgresServer:
+    """A throwaway PostgreSQL on a loopback port; `url(database)` is what SQLAlchemy connects to."""
+
+    port: int
+    password: str
+
+    def url(self, database: str) -> str:
+        return f"postgresql+psycopg://posestudy:{self.password}@127.0.0.1:{self.port}/{database}"
+
+    def execute(self, statement: str) -> None:
+        """Run one statement outside a transaction, as the superuser of the server."""
+        import psycopg
+
+        with psycopg.connect(
+            host="127.0.0.1", port=self.port, user="posestudy", password=self.password, dbname="postgres",
+            autocommit=True, connect_timeout=10,
+        ) as connection:  # fmt: skip
+            connection.execute(statement.encode())
+
+
+def _find(program: str) -> str | None:
+    found = shutil.which(program)
+    if found:
+        return str(Path(found).resolve())
+    installed = sorted(glob.glob(f"/usr/lib/postgresql/*/bin/{program}"))
+    return installed[-1] if installed else None
+
+
+def _as_server_user() -> list[str]:
+    """What to put before a server command: PostgreSQL refuses root, and should end with the process that tests."""
+    if os.geteuid() != 0:
+        return ["setpriv", "--pdeathsig", "INT"] if shutil.which("setpriv") else []
+    if shutil.which("setpriv"):
+        user = ["--reuid", "postgres", "--regid", "postgres", "--clear-groups"]
+        return ["setpriv", *user, "--pdeathsig", "INT"]
+    return ["runuser", "-u", "postgres", "--"]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_until_up(server: PostgresServer, process: subprocess.Popen[bytes], log: Path) -> None:
+    import psycopg
+
+    limit = time.monotonic() + _START_LIMIT_S
+    while time.monotonic() < limit and process.poll() is None:
+        with suppress(psycopg.OperationalError):
+            return server.execute("SELECT 1")
+        time.sleep(0.1)
+    raise RuntimeError(f"PostgreSQL did not start: {log.read_text(errors='replace')[-2000:]}")
+
+
+def _start(folder: Path, initdb: str, postgres: str) -> tuple[PostgresServer, subprocess.Popen[bytes]]:
+    prefix = _as_server_user()
+    password_file = folder / "password"
+    server = PostgresServer(_free_port(), secrets.token_hex(16))
+    password_file.write_text(server.password)
+    if os.geteuid() == 0:
+        for place in (folder, password_file):
+            shutil.chown(place, "postgres", "postgres")
+    data = folder / "data"
+    subprocess.run(
+        [*prefix, initdb, "-D", str(data), "-U", "posestudy", "--auth=scram-sha-256", f"--pwfile={password_file}",
+         "--encoding=UTF8", "--locale=C", "--no-sync"],
+        check=True, capture_output=True, cwd=folder,
+    )  # fmt: skip
+    log = folder / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [*prefix, postgres, "-D", str(data), "-h", "127.0.0.1", "-p", str(server.port), "-k", "",
+             "-c", "fsync=off", "-c", "max_connections=200"],
+            stdout=output, stderr=subprocess.STDOUT, cwd=folder,
+        )  # fmt: skip
+    try:
+        _wait_until_up(server, process, log)
+    except BaseException:
+        _stop(process)
+        raise
+    return server, process
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(5)
+        return
+    process.send_signal(3)  # immediate shutdown: sessions of killed children may hold a smart one up
+    process.wait(20)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    """An empty posestudy home."""
+    return Home.resolve(tmp_path / "home")
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """One real PostgreSQL for the whole run; skips, saying why, where it is not installed."""
+    pytest.importorskip("psycopg", reason="psycopg is not installed: pip install 'posestudy[postgres]'")
+    initdb, postgres = _find("initdb"), _find("postgres")
+    if initdb is None or postgres is None:
+        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
+    folder = Path(tempfile.mkdtemp(prefix="posestudy-postgres-"))
+    try:
+        server, process = _start(folder, initdb, postgres)
+        yield server
+        _stop(process)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """The URL of an empty database of this test's own."""
+    database = f"test_{secrets.token_hex(6)}"
+    postgres_server.execute(f"CREATE DATABASE {database}")
+    yield postgres_server.url(database)
+    postgres_server.execute(f"DROP DATABASE {database} WITH (FORCE)")
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def ledger_url(request: pytest.FixtureRequest, home: Home) -> str:
+    """The URL of an empty ledger, once on each backend."""
+    if request.param == "postgres":
+        return str(request.getfixturevalue("postgres_url"))
+    return f"sqlite:///{home.database}"
+
+
+@pytest.fixture
+def ledger(ledger_url: str) -> Iterator[Ledger]:
+    """An empty ledger, once on each backend."""
+    from posestudy.ledger import Ledger
+
+    book = Ledger.open(ledger_url)
+    yield book
+    book.close()
+
+
+@pytest.fixture
+def sqlite_ledger(home: Home) -> Iterator[Ledger]:
+    """An empty ledger in `home`, for tests to which the backend does not matter."""
+    from posestudy.ledger import Ledger
+
+    book = Ledger.open(f"sqlite:///{home.database}")
+    yield book
+    book.close()
+
+
+def new_cell(name: str, *, seeds: tuple[int, ...] = (0,)) -> NewCell:
+    """A cell fit for a ledger, its configuration a function of its name."""
+    from posestudy.ledger.records import NewCell
+
+    key = name.encode().hex().ljust(64, "0")[:64]
+    return NewCell(name, name.title(), "", key, {"factor": name}, {"epochs": 3, "factor": name}, seeds)
+
+
+def put_small_study(
+    ledger: Ledger,
+    *,
+    name: str = "small",
+    cells: tuple[str, ...] = ("baseline", "variant"),
+    seeds: tuple[int, ...] = (0,),
+) -> StudyRecord:
+    """A study whose only stage is open, with a waiting trial for each cell and seed, numbered in that order."""
+    from posestudy.ledger.records import OpenStage
+
+    record = ledger.put_study(name, {"study": name, "metric": "coco/AP", "baseline": {"epochs": 3}}, f"study: {name}\n")
+    opened = OpenStage(0, "first", "variants", cells[0], {}, tuple(new_cell(cell, seeds=seeds) for cell in cells))
+    if not ledger.apply(record.id, [opened]):
+        raise RuntimeError(f"the study {name} has a stage already")
+    return record

@@ -1,0 +1,179 @@
+"""Optuna's tables as a projection, read back by optuna.load_study and through optuna-dashboard."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+
+import optuna
+import pytest
+from projection_study import CONFIG, METRIC, begin, cell, create, epoch, finish, train
+
+from posestudy.home import Home
+from posestudy.ledger import Ledger
+from posestudy.ledger.records import AddCells, OpenStage
+from posestudy.projections.optuna_tables import OptunaTables, open_storage
+from posestudy.projections.servers import dashboard
+from posestudy.settings import Settings
+from posestudy.vocabulary import Outcome
+
+
+@pytest.fixture
+def settings(home: Home) -> Settings:
+    home.root.mkdir(parents=True)
+    return Settings(home, f"sqlite:///{home.database}", "unused", f"sqlite:///{home.optuna_database}")
+
+
+@pytest.fixture
+def book(settings: Settings) -> Iterator[Ledger]:
+    ledger = Ledger.open(settings.database_url)
+    yield ledger
+    ledger.close()
+
+
+def send(settings: Settings, book: Ledger, name: str = "cats", *, rebuild: bool = False) -> int:
+    return OptunaTables(settings).send(book, book.snapshot(name), rebuild=rebuild).sent
+
+
+def load(settings: Settings, stage: str = "augmentation") -> optuna.Study:
+    return optuna.load_study(study_name=f"cats/{stage}", storage=settings.optuna_url)
+
+
+def test_a_stage_that_was_not_searched_is_an_optuna_study(settings: Settings, book: Ledger) -> None:
+    create(book)
+    claim = train(book, [0.1, 0.3])
+    train(book, [0.5, 0.2])
+    assert send(settings, book) > 0
+
+    study = load(settings)
+    assert study.direction is optuna.study.StudyDirection.MAXIMIZE
+    assert study.metric_names == [METRIC]
+    assert [t.state.name for t in study.trials] == ["COMPLETE", "COMPLETE"]
+    assert study.best_trial.user_attrs["posestudy.cell"] == "baseline"
+    assert study.best_value == 0.3
+    first, second = study.trials
+    assert first.params == {"augmentation.half_body": None}
+    assert second.params == {"augmentation.half_body": "{}"}
+    assert second.intermediate_values == {1: 0.5, 2: 0.2}
+    assert first.user_attrs["posestudy.trial"] == claim.trial.uid
+    assert first.datetime_complete is not None
+
+
+def search_stage(book: Ledger) -> None:
+    study_id = create(book)
+    for _ in range(2):
+        train(book, [0.1])
+    kinds = {"optimizer.lr": optuna.distributions.FloatDistribution(1e-5, 1e-2, log=True)}
+    asked = {
+        "params": {"optimizer.lr": 0.0005},
+        "distributions": {name: optuna.distributions.distribution_to_json(kind) for name, kind in kinds.items()},
+        "system_attrs": {"hyperband:bracket": 1},
+    }
+    cells = (
+        cell("baseline", {}, CONFIG),
+        cell("s1", {"optimizer.lr": 0.0005}, {**CONFIG, "optimizer": {"type": "Adam", "lr": 0.0005}}, optuna=asked),
+    )
+    assert book.apply(study_id, [OpenStage(1, "lr", "search", "baseline", CONFIG, cells)])
+
+
+def test_a_searched_stage_keeps_distributions_and_the_samplers_own_notes(settings: Settings, book: Ledger) -> None:
+    search_stage(book)
+    train(book, [0.2])
+    claim = begin(book)
+    epoch(book, claim, 1, 0.05)
+    finish(book, claim, Outcome.PRUNED)
+    send(settings, book)
+    chosen = load(settings, "lr").trials[1]
+    assert chosen.state is optuna.trial.TrialState.PRUNED
+    assert chosen.value == 0.05
+    assert chosen.params == {"optimizer.lr": 0.0005}
+    assert chosen.distributions["optimizer.lr"] == optuna.distributions.FloatDistribution(1e-5, 1e-2, log=True)
+    assert chosen.system_attrs["hyperband:bracket"] == 1
+    # The baseline was not sampled, but its level lies in the space and may teach a sampler.
+    assert load(settings, "lr").trials[0].params == {"optimizer.lr": 0.001}
+
+
+def test_a_growing_stage_keeps_its_optuna_study(settings: Settings, book: Ledger) -> None:
+    create(book)
+    send(settings, book)
+    assert [t.state.name for t in load(settings).trials] == ["WAITING", "WAITING"]
+    study_id = load(settings)._study_id
+    claim = begin(book)
+    epoch(book, claim, 1, 0.1)
+    send(settings, book)
+    assert load(settings).trials[0].state.name == "RUNNING"
+    epoch(book, claim, 2, 0.2)
+    finish(book, claim)
+    send(settings, book)
+    assert send(settings, book) == 0
+    trial = load(settings).trials[0]
+    assert (trial.state.name, trial.value, trial.intermediate_values) == ("COMPLETE", 0.2, {1: 0.1, 2: 0.2})
+    assert trial.user_attrs["posestudy.outcome"] == "completed"
+    assert load(settings)._study_id == study_id
+
+
+def test_new_cells_and_retries_write_the_stage_anew(settings: Settings, book: Ledger) -> None:
+    study_id = create(book)
+    claim = begin(book)
+    epoch(book, claim, 1, 0.1)
+    finish(book, claim, Outcome.FAILED, "boom")
+    send(settings, book)
+    assert load(settings).trials[0].state.name == "FAIL"
+    book.retry("cats", [Outcome.FAILED])
+    train(book, [0.4])
+    send(settings, book)
+    assert load(settings).trials[0].value == 0.4
+
+    stage = book.snapshot("cats").stages[0]
+    more = cell("sigma", {"sigma": 1.5}, {**CONFIG, "sigma": 1.5})
+    assert book.apply(study_id, [AddCells(stage.id, stage.version, (more,))])
+    send(settings, book)
+    assert [t.params["sigma"] for t in load(settings).trials] == [None, None, 1.5]
+
+
+def test_deleted_tables_are_rebuilt_equal(settings: Settings, book: Ledger) -> None:
+    create(book)
+    train(book, [0.1, 0.3])
+    train(book, [float("nan"), 0.2])
+    send(settings, book)
+    before = [(t.params, t.value, str(t.intermediate_values), t.user_attrs) for t in load(settings).trials]
+    place = settings.home.root / "again.db"
+    again = replace(settings, optuna_url=f"sqlite:///{place}")
+    assert send(again, book) > 0
+    assert send(again, book) == 0
+    assert [(t.params, t.value, str(t.intermediate_values), t.user_attrs) for t in load(again).trials] == before
+
+
+def test_a_finished_trial_without_a_value_is_a_failure_to_optuna(settings: Settings, book: Ledger) -> None:
+    create(book)
+    finish(book, begin(book), Outcome.OUT_OF_MEMORY, "9 GiB")
+    finish(book, begin(book), Outcome.COMPLETED)
+    send(settings, book)
+    assert [t.state.name for t in load(settings).trials] == ["FAIL", "FAIL"]
+
+
+def request(app, path: str, host: str = "127.0.0.1:8080") -> tuple[str, bytes]:
+    status: list[str] = []
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": path, "HTTP_HOST": host, "wsgi.input": io.BytesIO()}
+    body = b"".join(app(environ, lambda code, headers, *_: status.append(code)))
+    return status[0], body
+
+
+def test_optuna_dashboard_shows_every_stage(settings: Settings, book: Ledger) -> None:
+    search_stage(book)
+    send(settings, book)
+    app = dashboard(open_storage(settings.optuna_url))
+    status, body = request(app, "/api/studies")
+    assert status.startswith("200")
+    listed = {s["study_name"]: s["study_id"] for s in json.loads(body)["study_summaries"]}
+    assert set(listed) == {"cats/augmentation", "cats/lr"}
+    status, body = request(app, f"/api/studies/{listed['cats/augmentation']}")
+    assert [t["state"] for t in json.loads(body)["trials"]] == ["Complete", "Complete"]
+
+
+def test_optuna_dashboard_refuses_names_that_are_not_this_machine(settings: Settings) -> None:
+    app = dashboard(open_storage(settings.optuna_url))
+    assert request(app, "/api/studies", host="evil.example:8080")[0].startswith("403")
+    assert request(app, "/api/studies", host="localhost:8080")[0].startswith("200")

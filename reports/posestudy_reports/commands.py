@@ -1,0 +1,49 @@
+"""`posestudy report` writes the report of a study; `posestudy demo` makes one from nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def report(
+    study: Annotated[str, typer.Argument(help="Name of the study.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the files; made where missing.")],
+    formats: Annotated[
+        str, typer.Option("--format", metavar="LIST", help="Of latex, markdown, csv, html, pdf, with commas between.")
+    ] = "latex,markdown,csv,html,pdf",
+) -> None:
+    """Write the tables, learning curves and the PDF of a study, finished or not."""
+    import posestudy_reports
+
+    wanted = _formats(formats)
+    found = posestudy_reports.open(study)
+    for path in found.write(out, wanted):
+        typer.echo(path)
+    for sentence in found.still_open:
+        typer.echo(f"still open: {sentence}")
+
+
+def demo(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the report.")] = Path("out/demo"),
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Trials that run side by side.")] = 2,
+) -> int:
+    """Draw cats, train eight small networks on them in two stages, and write the report."""
+    from posestudy_reports.demo import run_demo
+
+    return run_demo(out, workers)
+
+
+def _formats(text: str) -> tuple[str, ...]:
+    """The formats in `text`, each once and known, before anything is read or drawn."""
+    from posestudy.errors import NotFoundError
+    from posestudy_reports.writers import FORMATS, check
+
+    wanted = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    if not wanted:
+        raise NotFoundError(f"found no format in {text!r}, expected some of {', '.join(FORMATS)}")
+    for name in wanted:
+        check(name)
+    return wanted

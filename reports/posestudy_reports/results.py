@@ -1,0 +1,160 @@
+"""The rows of a snapshot put together: each cell with its trials, each stage with its baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from posestudy.ledger.records import CellRecord, Snapshot, StageRecord, TrialRecord, ValueRecord
+from posestudy.vocabulary import METRICS, Direction, Metric, Outcome, TrialState
+
+# A trial that ended in one of these measured nothing that may stand beside a completed one, or nothing at all.
+WITHOUT_NUMBERS = frozenset(
+    {Outcome.OUT_OF_MEMORY, Outcome.DIVERGED, Outcome.NOT_CONVERGED, Outcome.FAILED, Outcome.CANCELLED}
+)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A metric over the replicates of a cell: mean, smallest, largest, and the epochs they were taken at."""
+
+    mean: float
+    low: float
+    high: float
+    count: int
+    epochs: tuple[int, int]
+
+    @classmethod
+    def of(cls, pairs: Sequence[tuple[float, int]]) -> Spread | None:
+        """Of (value, epoch) pairs; None where there are none."""
+        if not pairs:
+            return None
+        values, epochs = [v for v, _ in pairs], [e for _, e in pairs]
+        return cls(sum(values) / len(values), min(values), max(values), len(values), (min(epochs), max(epochs)))
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """A cell and its trials, in order of number."""
+
+    cell: CellRecord
+    trials: tuple[TrialRecord, ...]
+
+    @property
+    def label(self) -> str:
+        return self.cell.label or self.cell.name
+
+    @cached_property
+    def completed(self) -> tuple[TrialRecord, ...]:
+        return tuple(t for t in self.trials if t.outcome is Outcome.COMPLETED and t.final_value is not None)
+
+    @cached_property
+    def open(self) -> tuple[TrialRecord, ...]:
+        return tuple(t for t in self.trials if t.state is not TrialState.DONE)
+
+    @cached_property
+    def final(self) -> Spread | None:
+        """The metric at the last epoch, over completed trials."""
+        return Spread.of([(t.final_value, t.final_epoch or 0) for t in self.completed if t.final_value is not None])
+
+    @cached_property
+    def best(self) -> Spread | None:
+        """The best of the evaluated epochs, over completed trials."""
+        return Spread.of([(t.best_value, t.best_epoch or 0) for t in self.completed if t.best_value is not None])
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """A stage, its cells in order, and the one that differences are taken against (None where it is not known)."""
+
+    stage: StageRecord
+    cells: tuple[CellResult, ...]
+    baseline: CellResult | None
+
+    @cached_property
+    def factors(self) -> tuple[str, ...]:
+        """Every factor a cell of the stage sets, in order of first use."""
+        return tuple(dict.fromkeys(name for c in self.cells for name in c.cell.levels))
+
+    def named(self, name: str | None) -> CellResult | None:
+        return next((c for c in self.cells if c.cell.name == name), None)
+
+    def delta(self, result: CellResult) -> float | None:
+        """Mean final metric of `result` minus the baseline's; None for the baseline itself and without numbers."""
+        if self.baseline is None or result is self.baseline or result.final is None or self.baseline.final is None:
+            return None
+        return result.final.mean - self.baseline.final.mean
+
+    def changed(self, result: CellResult) -> tuple[str, ...]:
+        """The factors in which `result` differs from the baseline's configuration."""
+        reference = self.baseline.cell.config if self.baseline else self.stage.start
+        return tuple(n for n in result.cell.levels if at(reference, n) != at(result.cell.config, n))
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """A study at one moment; `runs` maps trial uids to MLflow run ids."""
+
+    snapshot: Snapshot
+    runs: Mapping[str, str]
+
+    @cached_property
+    def metric(self) -> Metric:
+        name = str(self.snapshot.study.document.get("metric", "coco/AP"))
+        return METRICS.get(name) or Metric(name, "1", Direction.MORE, name, name)
+
+    @cached_property
+    def stages(self) -> tuple[StageResult, ...]:
+        trials: dict[int, list[TrialRecord]] = {}
+        for trial in self.snapshot.trials:
+            trials.setdefault(trial.cell_id, []).append(trial)
+        cells: dict[int, list[CellResult]] = {}
+        for cell in self.snapshot.cells:
+            mine = sorted(trials.get(cell.id, ()), key=lambda t: t.number)
+            cells.setdefault(cell.stage_id, []).append(CellResult(cell, tuple(mine)))
+        stages = []
+        for stage in sorted(self.snapshot.stages, key=lambda s: s.ordinal):
+            mine_too = tuple(sorted(cells.get(stage.id, ()), key=lambda c: c.cell.ordinal))
+            baseline = next((c for c in mine_too if c.cell.name == stage.baseline), None)
+            stages.append(StageResult(stage, mine_too, baseline))
+        return tuple(stages)
+
+    @cached_property
+    def values(self) -> Mapping[str, tuple[ValueRecord, ...]]:
+        """Values in order of epoch, by trial uid."""
+        rows: dict[str, list[ValueRecord]] = {}
+        for value in sorted(self.snapshot.values, key=lambda v: (v.trial_uid, v.epoch)):
+            rows.setdefault(value.trial_uid, []).append(value)
+        return {uid: tuple(mine) for uid, mine in rows.items()}
+
+    @cached_property
+    def unopened(self) -> tuple[str, ...]:
+        """Names of the stages in the study file that have not been opened yet."""
+        declared = self.snapshot.study.document.get("stages") or []
+        opened = {s.stage.name for s in self.stages}
+        return tuple(str(s["name"]) for s in declared if isinstance(s, Mapping) and s.get("name") not in opened)
+
+    @cached_property
+    def best(self) -> tuple[StageResult, CellResult] | None:
+        """The cell with the best mean final metric of the whole study; the earlier of two equal ones."""
+        chosen: tuple[StageResult, CellResult] | None = None
+        for stage in self.stages:
+            for result in stage.cells:
+                if result.final is None:
+                    continue
+                leader = chosen[1].final if chosen else None
+                if leader is None or self.metric.direction.better(result.final.mean, leader.mean):
+                    chosen = (stage, result)
+        return chosen
+
+
+def at(config: Mapping[str, Any], dotted: str) -> Any:
+    """The value at `dotted` (`optimizer.lr`) inside a nested configuration; None where there is none."""
+    here: Any = config
+    for part in dotted.split("."):
+        if not isinstance(here, Mapping) or part not in here:
+            return None
+        here = here[part]
+    return here

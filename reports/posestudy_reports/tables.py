@@ -1,0 +1,212 @@
+"""The ablation table of a stage as data: what every writer prints, already in words, with no markup in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from posestudy.ledger.records import TrialRecord
+from posestudy.vocabulary import Metric, Outcome, TrialState
+from posestudy_reports import words
+from posestudy_reports.results import WITHOUT_NUMBERS, CellResult, Spread, StageResult, StudyResult, at
+
+Emphasis = Literal["", "best", "second"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: `key` for programs, `header` for people."""
+
+    key: str
+    header: str
+    align: Literal["left", "right"] = "left"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One cell of the printed table: `detail` is the smaller second line, `marks` are footnotes (from 1)."""
+
+    text: str
+    detail: str = ""
+    emphasis: Emphasis = ""
+    marks: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row and where its numbers come from: trial uids and MLflow runs (empty string: not projected), paired."""
+
+    entries: tuple[Entry, ...]
+    uids: tuple[str, ...]
+    runs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with numbered notes; every row has as many entries as there are columns."""
+
+    name: str
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...]
+    remarks: tuple[str, ...]
+    """What holds for the whole table and has no mark."""
+
+
+class _Notes:
+    """Footnotes in order of first use, each once."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def mark(self, text: str) -> int:
+        if text not in self.texts:
+            self.texts.append(text)
+        return self.texts.index(text) + 1
+
+
+def stage_table(result: StudyResult, stage: StageResult) -> Table:
+    """The ablation table of one stage: a row per cell, in the student's form `epoch: value`."""
+    metric, notes = result.metric, _Notes()
+    finals = _emphasis(stage.cells, lambda c: c.final, metric)
+    bests = _emphasis(stage.cells, lambda c: c.best, metric)
+    rows = [
+        _row(result, stage, cell, notes, final, best)
+        for cell, final, best in zip(stage.cells, finals, bests, strict=True)
+    ]
+    remarks = []
+    if any(len(cell.completed) > 1 for cell in stage.cells):
+        remarks.append("Several seeds: the mean, below it the smallest and the largest value and the number of seeds.")
+    provenance = _provenance(stage)
+    if provenance:
+        remarks.append(provenance)
+    columns = (
+        Column("number", "No."),
+        Column("label", "Cell"),
+        Column("policy", "Policy"),
+        Column("parameters", "Parameters"),
+        Column("final", f"Final {metric.short}"),
+        Column("best", f"Best {metric.short}"),
+        Column("delta", "Difference", "right"),
+        Column("time", "Time", "right"),
+        Column("outcome", "Outcome"),
+    )
+    title = f"Stage {stage.stage.ordinal + 1}: {stage.stage.name}"
+    return Table(stage.stage.name, title, columns, tuple(rows), tuple(notes.texts), tuple(remarks))
+
+
+def _row(
+    result: StudyResult, stage: StageResult, cell: CellResult, notes: _Notes, final: Emphasis, best: Emphasis
+) -> Row:
+    metric = result.metric
+    marks: list[int] = []
+    if stage.baseline is cell:
+        marks.append(notes.mark("Baseline of the stage: differences are taken against its final value."))
+    if stage.stage.carried == cell.cell.name:
+        reason = stage.stage.carry_reason
+        marks.append(notes.mark(f"Carried to the next stage{f': {reason}' if reason else ''}.".replace("..", ".")))
+    if len(stage.changed(cell)) > 1:
+        marks.append(
+            notes.mark("Several factors differ from the baseline at once: the difference is not the effect of one.")
+        )
+    delta = stage.delta(cell)
+    times = [t.duration_s for t in cell.trials if t.duration_s is not None and t.state is TrialState.DONE]
+    outcome = _outcome(result, cell)
+    missing = len(cell.trials) - len(cell.completed)
+    if cell.completed and missing:
+        odd = words.listing([f"seed {t.seed} {_state(result, t)}" for t in cell.trials if t not in cell.completed])
+        outcome = replace(outcome, marks=(notes.mark(f"Of {words.count(len(cell.trials), 'seed')} not in the mean: {odd}."),))
+    entries = (
+        Entry(", ".join(str(t.number) for t in cell.trials) or words.DASH),
+        Entry(cell.label, marks=tuple(marks)),
+        Entry(_policy(stage, cell)),
+        Entry(_parameters(stage, cell)),
+        replace(_numbers(result, cell, cell.final, last=True), emphasis=final),
+        replace(_numbers(result, cell, cell.best, last=False), emphasis=best),
+        Entry(words.DASH if delta is None else words.difference(delta, metric)),
+        Entry(words.duration(sum(times) / len(times)) if times else words.DASH),
+        outcome,
+    )
+    uids = tuple(t.uid for t in cell.trials)
+    return Row(entries, uids, tuple(result.runs.get(uid, "") for uid in uids))
+
+
+def _policy(stage: StageResult, cell: CellResult) -> str:
+    return cell.cell.note or words.levels(cell.cell.levels) or ("baseline" if stage.baseline is cell else "as carried")
+
+
+def _parameters(stage: StageResult, cell: CellResult) -> str:
+    """The resolved levels of every factor the stage varies, so that rows can be read side by side."""
+    return words.levels({name: at(cell.cell.config, name) for name in stage.factors}) or words.DASH
+
+
+def _numbers(result: StudyResult, cell: CellResult, spread: Spread | None, *, last: bool) -> Entry:
+    """`150: 0.485`, with the range of the seeds below; an outcome stands where there is no number."""
+    metric = result.metric
+    if spread is not None:
+        first, final = spread.epochs
+        epochs = str(first) if first == final else f"{first}{words.DASH}{final}"
+        low, high = words.score(spread.low, metric), words.score(spread.high, metric)
+        detail = f"{low}{words.DASH}{high}, n = {spread.count}" if spread.count > 1 else ""
+        return Entry(f"{epochs}: {words.score(spread.mean, metric)}", detail)
+    stopped = [t for t in cell.trials if t.best_value is not None and _has_numbers(t)]
+    if stopped and not last:  # pruned or out of time: what it reached is a result, though not one to rank
+        trial = stopped[0]
+        return Entry(f"{trial.best_epoch}: {words.score(trial.best_value or 0.0, metric)}")
+    return Entry(words.listing(list(dict.fromkeys(_state(result, t) for t in cell.trials))) or "not run")
+
+
+def _has_numbers(trial: TrialRecord) -> bool:
+    return trial.state is TrialState.DONE and trial.outcome not in WITHOUT_NUMBERS
+
+
+def _outcome(result: StudyResult, cell: CellResult) -> Entry:
+    states = [words.OUTCOMES[t.outcome] if t.outcome else _state(result, t) for t in cell.trials]
+    kinds = list(dict.fromkeys(states))
+    if len(kinds) == 1:
+        return Entry(kinds[0])
+    return Entry(", ".join(f"{states.count(kind)} {kind}" for kind in kinds) or "not run")
+
+
+def _state(result: StudyResult, trial: TrialRecord) -> str:
+    """`out of memory`, `pruned at epoch 6`, `waiting`, `running, epoch 3`."""
+    last = result.values[trial.uid][-1].epoch if trial.uid in result.values else 0
+    if trial.outcome in (Outcome.PRUNED, Outcome.TIMED_OUT) and (last or trial.final_epoch):
+        return f"{words.OUTCOMES[trial.outcome]} at epoch {trial.final_epoch or last}"
+    if trial.outcome is not None:
+        return words.OUTCOMES[trial.outcome]
+    if trial.state is TrialState.RUNNING:
+        return f"running, epoch {last}" if last else "running"
+    return "waiting"
+
+
+def _emphasis(
+    cells: Sequence[CellResult], spread: Callable[[CellResult], Spread | None], metric: Metric
+) -> list[Emphasis]:
+    """Best and second among the values as printed, so that two rows that read the same are marked the same."""
+    printed: list[float | None] = []
+    for cell in cells:
+        found = spread(cell)
+        printed.append(None if found is None else round(found.mean, words.decimals(metric)))
+    ranked = sorted({v for v in printed if v is not None}, reverse=metric.direction.better(1.0, 0.0))
+    if len([v for v in printed if v is not None]) < 2:
+        return ["" for _ in printed]
+    places: list[Emphasis] = ["best", "second"]
+    return [places[ranked.index(v)] if v is not None and ranked.index(v) < 2 else "" for v in printed]
+
+
+def _provenance(stage: StageResult) -> str:
+    """A note where the trials of one table ran on different code or machines; empty where they did not."""
+    parts = []
+    for key in ("device_name", "torch", "mmpose", "posestudy", "threads", "amp_dtype", "git_commit"):
+        groups: dict[str, list[int]] = {}
+        for cell in stage.cells:
+            for trial in cell.completed:
+                if trial.provenance.get(key) is not None:
+                    groups.setdefault(str(trial.provenance[key]), []).append(trial.number)
+        if len(groups) > 1:
+            which = "; ".join(f"{value} (no. {', '.join(map(str, numbers))})" for value, numbers in groups.items())
+            parts.append(f"{key.replace('_', ' ')}: {which}")
+    return f"The trials differ in {' | '.join(parts)}." if parts else ""

@@ -1,0 +1,47 @@
+"""The formats a report is written in: a function from the report to the contents of its files, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING, Final, cast
+
+from posestudy.errors import NotFoundError, nearest
+from posestudy.home import safe_part
+
+if TYPE_CHECKING:
+    from posestudy_reports.report import StudyReport
+
+Writer = Callable[["StudyReport"], dict[str, bytes]]
+
+_MODULES: Final = {
+    "latex": "posestudy_reports.writers.latex",
+    "markdown": "posestudy_reports.writers.markdown",
+    "csv": "posestudy_reports.writers.spreadsheet",
+    "html": "posestudy_reports.writers.webpage",
+    "pdf": "posestudy_reports.pdf",
+}
+FORMATS: Final = tuple(_MODULES)
+
+
+def writer(name: str) -> Writer:
+    """The writer of a format; only its own module is imported. Raises as `check` does."""
+    check(name)
+    return cast("Writer", import_module(_MODULES[name]).write)
+
+
+def check(name: str) -> None:
+    """Refuse a format that does not exist, without importing anything.
+
+    Raises:
+        NotFoundError: no such format; names the nearest and all of them.
+    """
+    if name not in _MODULES:
+        hint = nearest(name, FORMATS)
+        message = f"found the format '{name}', expected one of {', '.join(FORMATS)}{f' ({hint})' if hint else ''}"
+        raise NotFoundError(message)
+
+
+def stem(index: int, stage: str) -> str:
+    """The name of a stage's files without folder and ending: `1_augmentation`."""
+    return f"{index + 1}_{safe_part(stage)}"

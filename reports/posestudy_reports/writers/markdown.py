@@ -1,0 +1,71 @@
+"""Markdown: one file with the summary, every table and the learning curves beside it as SVG."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from posestudy_reports.figures import learning_curves_svg
+from posestudy_reports.tables import Entry, Table
+from posestudy_reports.words import DASH
+from posestudy_reports.writers import stem
+
+if TYPE_CHECKING:
+    from posestudy_reports.report import StudyReport
+
+_SPECIAL: Final = re.compile(r"([\\`*_{}\[\]#|~$^!])")
+_ENTITIES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+
+
+def escape(text: str) -> str:
+    """`text` as Markdown shows it letter by letter, on one line and inside a table too."""
+    flat = _SPECIAL.sub(r"\\\1", " ".join(text.split()))
+    return "".join(_ENTITIES.get(letter, letter) for letter in flat)
+
+
+def write(report: StudyReport) -> dict[str, bytes]:
+    """`report.md` and `figures/N_STAGE.svg`."""
+    files: dict[str, bytes] = {}
+    lines = [f"# {escape(report.title)}", ""]
+    if report.description:
+        lines += [escape(report.description), ""]
+    lines += [" ".join(escape(s) for s in report.summary), ""]
+    if report.still_open:
+        lines += ["**Still open.** " + " ".join(escape(s) for s in report.still_open), ""]
+    for i, (table, drawn) in enumerate(zip(report.tables, report.curves, strict=True)):
+        figure = f"figures/{stem(i, table.name)}.svg"
+        files[figure] = learning_curves_svg(drawn, report.result.metric).encode()
+        lines += [f"## {escape(table.title)}", "", markdown(table), f"![Learning curves]({figure})", ""]
+    files["report.md"] = "\n".join(lines).encode()
+    return files
+
+
+def markdown(table: Table) -> str:
+    """The table in GitHub's form with its notes and, folded away, the address of every number."""
+    head = [escape(column.header) for column in table.columns]
+    rule = ["---:" if column.align == "right" else "---" for column in table.columns]
+    rows = [[_entry(entry) for entry in row.entries] for row in table.rows]
+    lines = [f"| {' | '.join(cells)} |" for cells in (head, rule, *rows)]
+    notes = [f"<sup>{i}</sup> {escape(note)}" for i, note in enumerate(table.notes, 1)]
+    notes += [escape(remark) for remark in table.remarks]
+    if notes:
+        lines += ["", "<br>".join(notes)]
+    lines += ["", "<details><summary>Where the numbers come from</summary>", ""]
+    lines += ["| Cell | Trial uid | MLflow run |", "| --- | --- | --- |"]
+    for row in table.rows:
+        for uid, run in zip(row.uids, row.runs, strict=True):
+            lines.append(f"| {escape(row.entries[1].text)} | {escape(uid)} | {escape(run) or DASH} |")
+    return "\n".join([*lines, "", "</details>", ""])
+
+
+def _entry(entry: Entry) -> str:
+    text = escape(entry.text)
+    if entry.emphasis == "best":
+        text = f"**{text}**"
+    elif entry.emphasis == "second":
+        text = f"<u>{text}</u>"
+    if entry.detail:
+        text += f"<br>{escape(entry.detail)}"
+    if entry.marks:
+        text += f"<sup>{','.join(map(str, entry.marks))}</sup>"
+    return text

@@ -1,0 +1,52 @@
+"""CSV: every trial, every value of every epoch, and each stage's table, all with trial uid and MLflow run id."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING
+
+from posestudy_reports.tables import Table
+from posestudy_reports.writers import stem
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from posestudy_reports.report import StudyReport
+
+
+def write(report: StudyReport) -> dict[str, bytes]:
+    """`trials.csv` (the frame), `values.csv` and `tables/N_STAGE.csv`."""
+    files = {"trials.csv": _frame(report.frame), "values.csv": _frame(report.values)}
+    for i, table in enumerate(report.tables):
+        files[f"tables/{stem(i, table.name)}.csv"] = table_csv(table).encode()
+    return files
+
+
+def table_csv(table: Table) -> str:
+    """The table as printed, then `trial_uid` and `mlflow_run_id`, separated by spaces where a row has several seeds."""
+    stream = io.StringIO()
+    rows = csv.writer(stream, lineterminator="\n")
+    rows.writerow([*(column.key for column in table.columns), "trial_uid", "mlflow_run_id"])
+    for row in table.rows:
+        texts = [f"{e.text} ({e.detail})" if e.detail else e.text for e in row.entries]
+        rows.writerow([*map(guarded, texts), " ".join(row.uids), " ".join(run or "-" for run in row.runs)])
+    return stream.getvalue()
+
+
+def _frame(frame: pd.DataFrame) -> bytes:
+    texts = frame.select_dtypes(include=["object", "string"]).columns
+    safe = frame.assign(**{name: frame[name].map(guarded, na_action="ignore") for name in texts})
+    return safe.to_csv(index=False, lineterminator="\n").encode()
+
+
+def guarded(text: str) -> str:
+    """`text` so that a spreadsheet shows it and runs nothing: a quote before what would start a formula."""
+    flat = " ".join(text.split())
+    if flat[:1] not in ("=", "+", "-", "@"):
+        return flat
+    try:
+        float(flat)
+    except ValueError:
+        return flat if flat == "-" else f"'{flat}"
+    return flat

@@ -1,0 +1,100 @@
+"""HTML: one self-contained page with the summary, the tables and the learning curves to hover over."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING, Final
+
+from posestudy_reports.figures import learning_curves_plotly
+from posestudy_reports.tables import Entry, Table
+from posestudy_reports.words import DASH
+
+if TYPE_CHECKING:
+    from posestudy_reports.report import StudyReport
+
+_STYLE: Final = """
+:root { color-scheme: light; }
+body { font: 16px/1.5 system-ui, sans-serif; color: #1c1c1c; margin: 0 auto; max-width: 68rem; padding: 2rem 1.2rem; }
+h1 { font-size: 1.9rem; margin: 0 0 .3rem; } h2 { font-size: 1.25rem; margin: 2.4rem 0 .6rem; }
+.lead { color: #555; margin: 0 0 1.2rem; }
+.open { border-left: 4px solid #D55E00; background: #fdf3ec; padding: .6rem .9rem; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; width: 100%; font-size: .88rem; font-variant-numeric: tabular-nums; }
+thead { border-top: 2px solid #1c1c1c; border-bottom: 1px solid #1c1c1c; }
+tbody { border-bottom: 2px solid #1c1c1c; }
+th, td { text-align: left; padding: .35rem .6rem; vertical-align: top; }
+.right { text-align: right; } td small { display: block; color: #666; } tbody tr:hover { background: #f5f7fa; }
+ol, .remark { font-size: .82rem; color: #444; padding-left: 1.2rem; } details { font-size: .82rem; margin: .6rem 0; }
+code { font-size: .95em; }
+"""
+
+
+def write(report: StudyReport) -> dict[str, bytes]:
+    """`report.html`; it loads nothing from anywhere."""
+    return {"report.html": page(report).encode()}
+
+
+def page(report: StudyReport) -> str:
+    """The whole page."""
+    from plotly.offline import get_plotlyjs
+
+    parts = [f"<h1>{escape(report.title)}</h1>"]
+    if report.description:
+        parts.append(f'<p class="lead">{escape(report.description)}</p>')
+    parts.append(f"<p>{escape(' '.join(report.summary))}</p>")
+    if report.still_open:
+        parts.append(f'<p class="open"><strong>Still open.</strong> {escape(" ".join(report.still_open))}</p>')
+    for i, (table, drawn) in enumerate(zip(report.tables, report.curves, strict=True)):
+        figure = learning_curves_plotly(drawn, report.result.metric)
+        plot = figure.to_html(
+            full_html=False, include_plotlyjs=False, div_id=f"curves-{i + 1}", config={"displaylogo": False}
+        )
+        parts += [f"<h2>{escape(table.title)}</h2>", html_table(table), plot]
+    head = (
+        f'<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(report.title)}</title><style>{_STYLE}</style><script>{get_plotlyjs()}</script>"
+    )
+    body = "\n".join(parts)
+    return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>\n{body}\n</body></html>\n'
+
+
+def html_table(table: Table) -> str:
+    """The table with its notes and the address of every number."""
+    head = "".join(f"<th{_side(c.align)}>{escape(c.header)}</th>" for c in table.columns)
+    rows = []
+    for row in table.rows:
+        pairs = zip(row.entries, table.columns, strict=True)
+        cells = "".join(f"<td{_side(column.align)}>{_entry(entry)}</td>" for entry, column in pairs)
+        rows.append(f'<tr data-uids="{escape(" ".join(row.uids))}">{cells}</tr>')
+    notes = "".join(f"<li>{escape(note)}</li>" for note in table.notes)
+    remarks = "".join(f'<p class="remark">{escape(remark)}</p>' for remark in table.remarks)
+    addresses = "".join(
+        f"<tr><td>{escape(row.entries[1].text)}</td><td><code>{escape(uid)}</code></td>"
+        f"<td><code>{escape(run) or DASH}</code></td></tr>"
+        for row in table.rows
+        for uid, run in zip(row.uids, row.runs, strict=True)
+    )
+    return (
+        f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+        + (f"<ol>{notes}</ol>" if notes else "")
+        + remarks
+        + "<details><summary>Where the numbers come from</summary><table><thead><tr><th>Cell</th><th>Trial uid</th>"
+        f"<th>MLflow run</th></tr></thead><tbody>{addresses}</tbody></table></details>"
+    )
+
+
+def _side(align: str) -> str:
+    return ' class="right"' if align == "right" else ""
+
+
+def _entry(entry: Entry) -> str:
+    text = escape(entry.text)
+    if entry.emphasis == "best":
+        text = f"<strong>{text}</strong>"
+    elif entry.emphasis == "second":
+        text = f"<u>{text}</u>"
+    if entry.marks:
+        text += f"<sup>{','.join(map(str, entry.marks))}</sup>"
+    if entry.detail:
+        text += f"<small>{escape(entry.detail)}</small>"
+    return text

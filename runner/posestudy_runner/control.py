@@ -1,0 +1,133 @@
+"""The trial's end of the control pipe: what it says, what it is told, and that it never outlives its worker."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import queue
+import signal
+import threading
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TypeVar
+
+from posestudy.journal import JournalWriter
+from posestudy.ledger.records import Json
+from posestudy_runner.outcomes import Ending, Preempted, Pruned, TimeLimit
+
+Result = TypeVar("Result")
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class Control:
+    """Frames out, orders in. `check` and `ask` raise the ending the worker asked for.
+
+    Args:
+        connection: the trial's end of the pipe.
+        journal: where every frame is kept before it is said.
+        limit_s: seconds of training left to the trial; None for no limit.
+        disk_retry_s: seconds between two tries on a full disk.
+    """
+
+    def __init__(
+        self, connection: Connection, journal: JournalWriter, *, limit_s: float | None = None, disk_retry_s: float = 10.0
+    ) -> None:
+        self._connection = connection
+        self._journal = journal
+        self._disk_retry_s = disk_retry_s
+        self._limit_s = limit_s
+        self._ends_at = None if limit_s is None else time.monotonic() + limit_s
+        # SimpleQueue may be filled from a signal handler; a Condition or an Event may deadlock there.
+        self._told: queue.SimpleQueue[Json] = queue.SimpleQueue()
+
+    def listen(self) -> None:
+        """Hear the worker from now on; when its end closes, this process and its data loaders die at once."""
+        threading.Thread(target=self._listen, name="control", daemon=True).start()
+
+    def _listen(self) -> None:
+        while True:
+            try:
+                self._told.put(json.loads(self._connection.recv_bytes()))
+            except (EOFError, OSError):
+                # The worker is dead: another may hold this trial's lease soon. The group is our own session.
+                os.killpg(0, signal.SIGKILL)
+
+    def stop(self, why: str) -> None:
+        """Ask the trial to give way at its next step; safe in a signal handler."""
+        self._told.put({"type": "stop", "why": why})
+
+    def say(self, frame: Json) -> None:
+        """Tell the worker; where it is gone, `listen` ends the process."""
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self._connection.send_bytes(json.dumps(frame).encode())
+
+    def record(self, frame: Json) -> None:
+        """Keep `frame` in the journal, then tell the worker; waits while the disk is full."""
+        self.written(lambda: self._journal.append(frame))
+        self.say(frame)
+
+    def end(self, ending: Ending) -> None:
+        """The last frame. A full disk must not keep a trial from ending: the worker then hears it by pipe only."""
+        with contextlib.suppress(OSError):
+            self._journal.append(ending.frame())
+        self.say(ending.frame())
+
+    def check(self) -> None:
+        """Raise where the trial has to end now.
+
+        Raises:
+            Preempted, Pruned, TimeLimit: what it ends with.
+        """
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._obey(self._told.get_nowait())
+        self._check_time()
+
+    def ask(self, epoch: int) -> None:
+        """Wait for the worker's answer to the frame of `epoch`; returns to go on, raises as `check` does."""
+        while True:
+            try:
+                told = self._told.get(timeout=1.0)
+            except queue.Empty:
+                continue
+            self._obey(told)
+            if told["type"] == "go" and told["epoch"] == epoch:
+                return
+
+    def written(self, write: Callable[[], Result], temporary: Path | None = None) -> Result:
+        """What `write` returns, tried again while the disk is full; the lease is renewed by the worker meanwhile.
+
+        Args:
+            write: writes one file, whole or not at all.
+            temporary: removed after a failure, so that the half-written file does not fill the disk itself.
+        """
+        while True:
+            try:
+                return write()
+            except OSError as error:
+                if temporary is not None:
+                    temporary.unlink(missing_ok=True)
+                if error.errno not in _FULL:
+                    raise
+                self.say({"type": "paused", "why": f"the disk is full ({error.strerror}); free some space to go on"})
+            self._pause(self._disk_retry_s)
+
+    def _pause(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            with contextlib.suppress(queue.Empty):
+                self._obey(self._told.get(timeout=left))
+
+    def _obey(self, told: Json) -> None:
+        if told["type"] == "stop":
+            raise Preempted(str(told.get("why") or "the worker was asked to stop"))
+        if told["type"] == "prune":
+            raise Pruned(f"pruned after epoch {told['epoch']}")
+
+    def _check_time(self) -> None:
+        if self._ends_at is not None and time.monotonic() > self._ends_at:
+            raise TimeLimit("the trial reached the time limit of budget.trial_hours")

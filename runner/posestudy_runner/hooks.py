@@ -1,0 +1,164 @@
+"""The MMEngine hook that makes an epoch durable and tells the worker; the only thing of ours inside the training loop."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
+
+from posestudy.ledger.records import Json
+from posestudy.vocabulary import Direction, ledger_name
+from posestudy_runner.checkpoints import META_KEY, Best, TrialFiles
+from posestudy_runner.control import Control
+from posestudy_runner.order import TrialOrder
+from posestudy_runner.outcomes import peak_process_memory_mb
+
+_MIB = 2**20
+
+
+def peak_memory_mb(device: str) -> float:
+    """The peak memory so far in MiB: of the device where it has its own, else of this process."""
+    if device.startswith("cuda"):
+        return torch.cuda.max_memory_allocated() / _MIB
+    return peak_process_memory_mb()
+
+
+def ledger_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Numbers under their ledger names. COCO's -1 (no ground truth of that size) and non-finite ones are left out."""
+    numbers = {ledger_name(name): float(value) for name, value in metrics.items() if isinstance(value, (int, float))}
+    return {
+        name: value
+        for name, value in numbers.items()
+        if math.isfinite(value) and not (name.startswith("coco/") and value < 0)
+    }
+
+
+class _EpochSums:
+    """Means over the iterations of one epoch, and where its time went."""
+
+    def __init__(self) -> None:
+        self.started = self._ready = time.monotonic()
+        self.data_s = 0.0
+        self.lr = 0.0
+        self._sums: dict[str, float] = {}
+        self._steps = 0
+
+    def loaded(self, lr: float) -> None:
+        self.data_s += time.monotonic() - self._ready
+        self.lr = lr
+
+    def stepped(self, outputs: Mapping[str, float]) -> None:
+        for name, value in outputs.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+        self._steps += 1
+        self._ready = time.monotonic()
+
+    def metrics(self) -> dict[str, float]:
+        means = {name: total / max(1, self._steps) for name, total in self._sums.items()}
+        return {**means, "lr": self.lr, "data_time_s": self.data_s, "epoch_time_s": time.monotonic() - self.started}
+
+
+class EpochReporter(Hook):
+    """After each epoch (after its validation, where it has one): checkpoint, best weights, journal, worker.
+
+    Its priority is the lowest, so that the schedulers have stepped and the checkpoint is where the next epoch starts.
+    """
+
+    priority = "LOWEST"
+
+    def __init__(self, order: TrialOrder, control: Control, files: TrialFiles) -> None:
+        self._order = order
+        self._control = control
+        self._files = files
+        self._direction = Direction(order.direction)
+        self._sums = _EpochSums()
+        self._reported = time.monotonic()
+        self._train: dict[str, float] = {}
+        self.best: Best | None = None
+
+    def after_load_checkpoint(self, runner: Any, checkpoint: Json) -> None:
+        """Take over what the checkpoint knows of the best epoch, and copy that epoch's weights."""
+        known = checkpoint.get("meta", {}).get(META_KEY)
+        if known is None:
+            return
+        best, folder = Best(**known), Path(str(runner._load_from)).parent
+        if self._files.adopt_best(best, folder):
+            self.best = best
+        else:
+            print_log(f"the best weights (epoch {best.epoch}) are gone from {folder}", "current")
+        self._files.adopt_predictions(folder)
+
+    def before_train(self, runner: Any) -> None:
+        if runner.epoch >= self._order.last_epoch:
+            runner.train_loop.stop_training = True
+        self._reported = time.monotonic()
+
+    def before_train_epoch(self, runner: Any) -> None:
+        self._sums = _EpochSums()
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        self._sums.loaded(float(runner.optim_wrapper.get_lr()["lr"][0]))
+
+    def after_train_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Mapping[str, Any] | None = None
+    ) -> None:
+        """Sum up, end a diverged trial at once, and obey what the worker said meanwhile.
+
+        Raises:
+            FloatingPointError: the loss is not finite.
+        """
+        scalars = {name: float(value) for name, value in (outputs or {}).items() if _is_scalar(value)}
+        loss = scalars.get("loss", 0.0)
+        if not math.isfinite(loss):
+            raise FloatingPointError(f"the loss was {loss} in epoch {runner.epoch + 1}, iteration {batch_idx + 1}")
+        self._sums.stepped({name: value for name, value in scalars.items() if name in ("loss", "acc_pose")})
+        self._control.check()
+
+    def after_val_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        self._control.check()
+
+    def after_train_epoch(self, runner: Any) -> None:
+        self._train = {**self._sums.metrics(), "memory_mb": peak_memory_mb(self._order.device)}
+        if not _validates(runner, runner.epoch + 1):
+            self._report(runner, runner.epoch + 1, {})
+
+    def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+        self._report(runner, runner.epoch, ledger_metrics(metrics or {}))
+
+    def _report(self, runner: Any, epoch: int, evaluated: dict[str, float]) -> None:
+        value = evaluated.get(self._order.metric)
+        if value is not None and (self.best is None or self._direction.better(value, self.best.value)):
+            self.best = Best(value, epoch, self._files.save_best(runner.model))
+        checkpoint = self._files.save_checkpoint(runner, epoch, self.best)
+        now = time.monotonic()
+        frame: Json = {
+            "type": "epoch",
+            "epoch": epoch,
+            "metrics": {**self._train, **evaluated},
+            "checkpoint": {"path": checkpoint.path, "sha": checkpoint.sha, "epoch": epoch},
+            "duration_s": now - self._reported,
+        }
+        self._reported = now
+        self._control.record(frame)
+        if self._order.prunes and value is not None:
+            self._control.ask(epoch)
+        self._control.check()
+
+
+def _is_scalar(value: Any) -> bool:
+    return isinstance(value, (int, float)) or (isinstance(value, torch.Tensor) and value.numel() == 1)
+
+
+def _validates(runner: Any, epoch: int) -> bool:
+    """Whether MMEngine's loop validates after finished epoch `epoch`; its own condition."""
+    loop = runner.train_loop
+    due = epoch >= loop.val_begin and (epoch % loop.val_interval == 0 or epoch == loop.max_epochs)
+    return runner.val_loop is not None and due

@@ -1,0 +1,123 @@
+"""How an attempt ended, told from what was raised: the same word for the same cause, whatever library raised it."""
+
+from __future__ import annotations
+
+import re
+import resource
+from dataclasses import dataclass
+from pathlib import Path
+
+from posestudy.ledger.records import Json
+from posestudy.vocabulary import Outcome
+
+_OUT_OF_MEMORY = re.compile(
+    r"out of memory|not enough memory|can't allocate memory|cannot allocate memory|insufficient memory"
+    r"|unable to mmap|CUBLAS_STATUS_ALLOC_FAILED|std::bad_alloc|failed to allocate",
+    re.IGNORECASE,
+)
+_MIB = 2**20
+
+
+class Preempted(Exception):  # noqa: N818 - an ending, not an error
+    """The worker or a signal asked the trial to give way; the last epoch's checkpoint is where it goes on."""
+
+
+class Pruned(Exception):  # noqa: N818 - an ending, not an error
+    """The pruner ended the trial."""
+
+
+class TimeLimit(Exception):  # noqa: N818 - an ending, not an error
+    """The trial used up `budget.trial_hours`."""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What a trial process says last. `outcome` None: the attempt ended without ending the trial (preempted)."""
+
+    outcome: Outcome | None
+    message: str | None = None
+    peak_memory_mb: float | None = None
+
+    def frame(self) -> Json:
+        word = self.outcome.value if self.outcome else None
+        return {"type": "end", "outcome": word, "message": self.message, "peak_memory_mb": self.peak_memory_mb}
+
+    @classmethod
+    def of(cls, frame: Json) -> Ending:
+        word = frame["outcome"]
+        return cls(Outcome(word) if word else None, frame.get("message"), frame.get("peak_memory_mb"))
+
+
+def _is_memory(error: BaseException) -> bool:
+    # By name: this must work where torch is not imported, and torch.OutOfMemoryError has moved before.
+    if isinstance(error, MemoryError) or any(k.__name__ == "OutOfMemoryError" for k in type(error).__mro__):
+        return True
+    return isinstance(error, (RuntimeError, OSError)) and bool(_OUT_OF_MEMORY.search(str(error)))
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    found: list[BaseException] = []
+    step: BaseException | None = error
+    while step is not None and step not in found:
+        found.append(step)
+        step = step.__cause__ or step.__context__
+    return found
+
+
+def classify(error: BaseException, *, log: Path | None = None, peak_memory_mb: float | None = None) -> Ending:
+    """The ending that `error` means; `failed` carries the last lines of `log` so that `status` explains itself."""
+    if isinstance(error, Preempted):
+        return Ending(None, str(error), peak_memory_mb)
+    if isinstance(error, Pruned):
+        return Ending(Outcome.PRUNED, str(error), peak_memory_mb)
+    if isinstance(error, TimeLimit):
+        return Ending(Outcome.TIMED_OUT, str(error), peak_memory_mb)
+    for cause in _chain(error):
+        if _is_memory(cause):
+            peak = f" (peak {peak_memory_mb:.0f} MiB)" if peak_memory_mb else ""
+            return Ending(Outcome.OUT_OF_MEMORY, f"out of memory{peak}: {_first_line(cause)}", peak_memory_mb)
+        if isinstance(cause, FloatingPointError):
+            return Ending(Outcome.DIVERGED, _first_line(cause), peak_memory_mb)
+    tail = f"\n{last_lines(log)}" if log is not None else ""
+    return Ending(Outcome.FAILED, f"{type(error).__name__}: {_first_line(error)}{tail}", peak_memory_mb)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def last_lines(log: Path, lines: int = 20, size: int = 8192) -> str:
+    """The last `lines` lines of a log file, at most `size` bytes of it; empty where there is none."""
+    try:
+        with log.open("rb") as file:
+            file.seek(0, 2)
+            file.seek(max(0, file.tell() - size))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+    return "\n".join(text.splitlines()[-lines:])
+
+
+def peak_process_memory_mb() -> float:
+    """The largest resident size of this process so far, MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def limit_memory(limit_mb: float | None) -> None:
+    """Refuse this process memory of its own beyond `limit_mb` MiB: an allocation then fails instead of swapping."""
+    if limit_mb is not None:
+        # Not RLIMIT_AS: libraries and CUDA map address space by the gigabyte without using it.
+        resource.setrlimit(resource.RLIMIT_DATA, (int(limit_mb * _MIB), int(limit_mb * _MIB)))
+
+
+def kernel_oom_kills() -> int:
+    """How often this machine's kernel has killed a process for memory; compared before and after a SIGKILL."""
+    total = 0
+    for path, key in ((Path("/proc/vmstat"), "oom_kill"), (Path("/sys/fs/cgroup/memory.events"), "oom_kill")):
+        try:
+            rows = [line.split() for line in path.read_text(encoding="ascii").splitlines()]
+        except OSError:
+            continue
+        total += sum(int(row[1]) for row in rows if len(row) == 2 and row[0] == key)
+    return total

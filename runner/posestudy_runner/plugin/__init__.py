@@ -1,0 +1,14 @@
+"""Makes MMPose work here and adds what it lacks: `import posestudy_runner.plugin` is all a trial's config needs."""
+
+from __future__ import annotations
+
+from posestudy_runner.plugin import compat
+
+compat.install()
+
+# MMPose loads only after the shims above.
+from posestudy_runner.plugin.amp import DeviceAmpOptimWrapper  # noqa: E402
+from posestudy_runner.plugin.dataset import KeypointDataset  # noqa: E402
+from posestudy_runner.plugin.seeding import SeedEpochHook, SeedSample  # noqa: E402
+
+__all__ = ["DeviceAmpOptimWrapper", "KeypointDataset", "SeedEpochHook", "SeedSample"]

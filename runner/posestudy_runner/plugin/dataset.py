@@ -1,0 +1,73 @@
+"""A COCO-keypoint data set whose keypoints are described in the config itself, so that no class per data set is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import cv2
+import numpy as np
+from mmpose.datasets.datasets.base import BaseCocoStyleDataset
+from mmpose.registry import DATASETS
+
+from posestudy.errors import UnreadableImageError
+
+
+@DATASETS.register_module()
+class KeypointDataset(BaseCocoStyleDataset):
+    """`BaseCocoStyleDataset` with its keypoint description given inline.
+
+    Args:
+        metainfo: MMPose's `dataset_info` as a dict (`dataset_name`, `keypoint_info`, `skeleton_info`,
+            `joint_weights`, `sigmas`), or `{"from_file": path}`.
+        keep_unlabelled: whether instances without a visible keypoint stay, as a test split without ground truth
+            needs; the stock data set drops them.
+        **options: as `BaseCocoStyleDataset`'s.
+    """
+
+    def __init__(self, *, keep_unlabelled: bool = False, **options: Any) -> None:
+        self.keep_unlabelled = keep_unlabelled
+        super().__init__(**options)
+
+    @classmethod
+    def _load_metainfo(cls, metainfo: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """MMPose's parsed form of `metainfo`; its numbered tables may have string keys, as JSON gives them."""
+        described = dict(metainfo or {})
+        for table in ("keypoint_info", "skeleton_info"):
+            if table in described:
+                rows = sorted((int(number), row) for number, row in described[table].items())
+                described[table] = dict(rows)
+        parsed: dict[str, Any] = super()._load_metainfo(described)
+        return parsed
+
+    def parse_data_info(self, raw_data_info: dict[str, Any]) -> dict[str, Any] | None:
+        """One instance of the annotation file, with zeroed keypoints where unlabelled ones are kept."""
+        annotation = raw_data_info["raw_ann_info"]
+        if self.keep_unlabelled and not annotation.get("keypoints"):
+            annotation["keypoints"] = [0] * (3 * self._metainfo["num_keypoints"])
+            annotation["num_keypoints"] = 0
+        parsed: dict[str, Any] | None = super().parse_data_info(raw_data_info)
+        return parsed
+
+    def _get_topdown_data_infos(self, instance_list: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        if not self.keep_unlabelled:
+            infos: list[dict[str, Any]] = super()._get_topdown_data_infos(instance_list)
+            return infos
+        return [info for info in instance_list if np.all(info["bbox"][0, 2:] > info["bbox"][0, :2])]
+
+    def prepare_data(self, idx: int) -> Any:
+        """The sample at `idx`, through the pipeline.
+
+        Raises:
+            UnreadableImageError: its image is missing or does not decode.
+        """
+        try:
+            return super().prepare_data(idx)
+        except Exception as error:
+            path = str(self.get_data_info(idx)["img_path"])
+            if cv2.haveImageReader(path) and cv2.imread(path) is not None:
+                raise
+            raise UnreadableImageError(
+                f"image {path} cannot be read ({error}); expected a whole JPEG or PNG file; "
+                "replace it, or take its annotations out of the file that names it"
+            ) from error

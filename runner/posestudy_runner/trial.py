@@ -1,0 +1,126 @@
+"""One attempt at one trial, inside its process: a stock MMEngine run of the cell's config with our hook added."""
+
+from __future__ import annotations
+
+# The plugin first: it holds what MMPose needs to be importable here.
+from posestudy_runner import plugin  # isort: skip
+
+import multiprocessing
+import sys
+import traceback
+from typing import Any
+
+import mmengine
+import mmengine.device.utils as mmengine_device
+import mmpose
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+import posestudy
+from posestudy.durable import write_text
+from posestudy.home import AttemptPaths
+from posestudy.ledger.records import Json
+from posestudy.vocabulary import Outcome
+from posestudy_runner.checkpoints import TrialFiles, usable
+from posestudy_runner.control import Control
+from posestudy_runner.hooks import EpochReporter, peak_memory_mb
+from posestudy_runner.order import TrialOrder
+from posestudy_runner.outcomes import Ending, Pruned, classify
+from posestudy_runner.pictures import save_pictures
+from posestudy_studies.mmpose_config import config_text
+from posestudy_studies.spec import Study, Training
+
+__all__ = ["main", "plugin"]
+
+
+def main(order: TrialOrder, control: Control) -> Ending:
+    """Train what `order` says, from its newest usable checkpoint.
+
+    Raises:
+        Preempted, TimeLimit, FloatingPointError, ...: what `outcomes.classify` knows.
+    """
+    compute_on(order.device, order.threads)
+    config = prepare(order)
+    control.say({"type": "started", "provenance": provenance(order, config)})
+    runner = Runner.from_cfg(config)
+    files = TrialFiles(order.paths, control)
+    runner.register_hook(EpochReporter(order, control, files), "LOWEST")
+    try:
+        runner.train()
+        ending = Ending(Outcome.COMPLETED)
+        if order.until is not None and order.until < order.epochs:
+            ending = Ending(Outcome.PRUNED, f"pruned after epoch {order.until}")
+    except Pruned as pruned:
+        ending = classify(pruned)
+    except Exception as error:  # noqa: BLE001 - classified; only the device knows its own peak
+        ended = classify(error, peak_memory_mb=peak_memory_mb(order.device))
+        if ended.outcome is not Outcome.FAILED:
+            return ended
+        raise
+    _illustrate(runner, order.paths)
+    return Ending(ending.outcome, ending.message, peak_memory_mb(order.device))
+
+
+def compute_on(device: str, threads: int) -> None:
+    """Make this process compute on `device` with `threads` CPU threads, and its data loaders fork."""
+    # In a forkserver's child the default is forkserver again: 4-10 s a loader instead of 0.03 s.
+    multiprocessing.set_start_method("fork", force=True)
+    torch.set_num_threads(threads)
+    if device.startswith("cuda"):
+        torch.cuda.set_device(torch.device(device))
+    elif mmengine_device.DEVICE != device:
+        # MMEngine fixes its device at import and would take the first GPU.
+        mmengine_device.DEVICE = device
+
+
+def prepare(order: TrialOrder) -> Config:
+    """Write `config.py`, read it back as stock MMPose would, and change what belongs to this attempt only."""
+    paths = order.paths
+    study, training = Study.model_validate(order.study), Training.model_validate(order.training)
+    write_text(paths.config, config_text(study, training, order.seed))
+    config = Config.fromfile(paths.config)
+    config.work_dir = str(paths.folder / "mmengine")
+    # Ours is written at the same time, whole and with the right epoch.
+    config.setdefault("default_hooks", {})["checkpoint"] = None
+    if config.get("visualizer"):
+        config.visualizer["vis_backends"] = []
+    evaluators = config.get("val_evaluator") or []
+    for evaluator in evaluators if isinstance(evaluators, list) else [evaluators]:
+        if str(evaluator["type"]).endswith("CocoMetric"):
+            evaluator["outfile_prefix"] = str(paths.predictions).removesuffix(".keypoints.json")
+    start = usable(order.resume)
+    if start is not None:
+        config.load_from, config.resume = start.path, True
+    return config
+
+
+def provenance(order: TrialOrder, config: Config) -> Json:
+    """What rows of one table may differ in, as this process sees it."""
+    on_gpu = order.device.startswith("cuda")
+    wrapper: dict[str, Any] = dict(config.optim_wrapper)
+    amp = None
+    if "Amp" in str(wrapper.get("type")):
+        amp = (wrapper.get("dtype") or "float16") if on_gpu else "bfloat16"
+    return {
+        "torch": torch.__version__,
+        "mmpose": mmpose.__version__,
+        "mmengine": mmengine.__version__,
+        "posestudy": posestudy.__version__,
+        "python": ".".join(str(part) for part in sys.version_info[:3]),
+        "device": order.device,
+        "threads": order.threads,
+        "amp_dtype": amp,
+        **({"device_name": torch.cuda.get_device_name(), "cuda": torch.version.cuda} if on_gpu else {}),
+    }
+
+
+def _illustrate(runner: Runner, paths: AttemptPaths) -> None:
+    """Pictures by the best weights; they are worth much less than the training before them, so nothing here fails it."""
+    try:
+        if paths.best_weights.exists():
+            state = torch.load(paths.best_weights, map_location="cpu", weights_only=True)
+            runner.model.load_state_dict(state)
+        save_pictures(runner, paths.drawings)
+    except Exception:  # noqa: BLE001 - see above; the log says why there are none
+        traceback.print_exc()

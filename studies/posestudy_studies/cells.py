@@ -1,0 +1,100 @@
+"""Makes cells: the key that says when two are the same, safe names, readable labels."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from posestudy.home import safe_part
+from posestudy.ledger.records import NewCell
+from posestudy_studies import factors
+from posestudy_studies.designs.base import BASELINE, Proposal
+
+if TYPE_CHECKING:
+    from posestudy_studies.spec import Study
+    from posestudy_studies.training import Training
+
+Json = dict[str, Any]
+
+
+def canonical(value: Any) -> str:
+    """`value` as the one JSON text that equal values share. Raises ValueError where a number is not finite."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
+
+
+def key(study: Study, training: Training) -> str:
+    """sha256 of the training configuration, the data's fingerprint and the evaluation; the seed is not in it."""
+    what = {
+        "config": training.model_dump(mode="json"),
+        "data": study.dataset.fingerprint,
+        "evaluation": study.evaluation.model_dump(mode="json"),
+    }
+    return hashlib.sha256(canonical(what).encode()).hexdigest()
+
+
+def new_cell(study: Study, start: Training, proposal: Proposal, seeds: Sequence[int]) -> NewCell:
+    """The cell of `proposal` on `start`. Raises pydantic.ValidationError where the two make no valid training."""
+    training = factors.apply(start, proposal.levels)
+    return NewCell(
+        name=proposal.name,
+        label=proposal.label or label(proposal.levels),
+        note=proposal.note,
+        key=key(study, training),
+        levels=dict(proposal.levels),
+        config=training.model_dump(mode="json"),
+        seeds=tuple(seeds),
+        optuna=dict(proposal.optuna),
+    )
+
+
+def baseline_proposal() -> Proposal:
+    """The cell that sets nothing."""
+    return Proposal(BASELINE, {}, label=BASELINE)
+
+
+def level_text(level: Any) -> str:
+    """A level as a reader would write it: `1e-05`, `128 x 128`, `off`."""
+    if level is None:
+        return "off"
+    if isinstance(level, bool):
+        return "on" if level else "off"
+    if isinstance(level, str):
+        return level
+    if isinstance(level, float):
+        return f"{level:.4g}" if float(f"{level:.4g}") == level else repr(level)
+    if isinstance(level, list):
+        return " x ".join(level_text(item) for item in level)
+    if isinstance(level, dict):
+        return ", ".join(f"{k} {level_text(v)}" for k, v in level.items()) or "default"
+    return str(level)
+
+
+def label(levels: Mapping[str, Any]) -> str:
+    """A row label from levels, such as `lr 0.001, batch_size 32`."""
+    names = short_names(list(levels))
+    return ", ".join(f"{names[f]} {level_text(level)}" for f, level in levels.items()) or BASELINE
+
+
+def short_names(names: Sequence[str]) -> dict[str, str]:
+    """Each factor's last word, or its whole name where two would be the same."""
+    last = [name.rsplit(".", 1)[-1] for name in names]
+    return {name: word if last.count(word) == 1 else name for name, word in zip(names, last, strict=True)}
+
+
+def unique_names(combinations: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A safe name for each combination of levels, such as `lr_0.001-batch_size_32`; never two alike."""
+    names: list[str] = []
+    taken = {BASELINE}
+    for levels in combinations:
+        short = short_names(list(levels))
+        text = "-".join(f"{short[f]}_{level_text(level).replace(' ', '')}" for f, level in levels.items())
+        stem = safe_part(text)[:70].strip("-_.") or "cell"
+        name, count = stem, 1
+        while name in taken:
+            count += 1
+            name = f"{stem}-{count}"
+        taken.add(name)
+        names.append(name)
+    return names

@@ -1,0 +1,1 @@
+"""Designs: how a stage makes its cells. Each is an entry point of the group `posestudy.designs`."""

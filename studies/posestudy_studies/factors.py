@@ -1,0 +1,98 @@
+"""Factors: dotted names for the knobs of a nested configuration, and setting them to levels."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Mapping
+from copy import deepcopy
+from functools import cache
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel
+
+from posestudy_studies.training import OPTIMIZERS, Training
+
+Json = dict[str, Any]
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> Json:
+    """`{"optimizer": {"lr": 1}}` as `{"optimizer.lr": 1}`; lists and empty mappings are levels as they are."""
+    flat: Json = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def unflatten(flat: Mapping[str, Any]) -> Json:
+    """The inverse of `flatten`."""
+    nested: Json = {}
+    for factor, level in flat.items():
+        put(nested, factor, level)
+    return nested
+
+
+def put(config: Json, factor: str, level: Any) -> None:
+    """Set `factor` in the nested `config`, making groups that are missing or off."""
+    *groups, last = factor.split(".")
+    for group in groups:
+        if not isinstance(config.get(group), dict):
+            config[group] = {}
+        config = config[group]
+    config[last] = deepcopy(level)
+
+
+def get(config: Mapping[str, Any], factor: str) -> Any:
+    """The level of `factor` in the nested `config`; None where a group on the way is missing or off."""
+    at: Any = config
+    for part in factor.split("."):
+        if not isinstance(at, Mapping) or part not in at:
+            return None
+        at = at[part]
+    return at
+
+
+def models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The pydantic models a field's annotation may hold, looking through Optional, unions and Annotated."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return models_in(get_args(annotation)[0])
+    if origin in (Union, types.UnionType):
+        return [model for part in get_args(annotation) for model in models_in(part)]
+    return [annotation] if isinstance(annotation, type) and issubclass(annotation, BaseModel) else []
+
+
+def _walk(model: type[BaseModel], prefix: str) -> list[str]:
+    names: list[str] = []
+    for name, field in model.model_fields.items():
+        names.append(prefix + name)
+        for inner in models_in(field.annotation):
+            names += _walk(inner, f"{prefix}{name}.")
+    return names
+
+
+@cache
+def known() -> tuple[str, ...]:
+    """Every factor a study may turn; groups such as `augmentation.flip` are factors too (`{}` and null are levels)."""
+    arguments = sorted(set().union(*OPTIMIZERS.values()))
+    return tuple(_walk(Training, "")) + tuple(f"optimizer.{name}" for name in arguments)
+
+
+def apply(training: Training, levels: Mapping[str, Any]) -> Training:
+    """`training` with each factor of `levels` set.
+
+    Raises:
+        pydantic.ValidationError: the result is no valid training configuration.
+    """
+    config = training.model_dump(mode="json")
+    for factor, level in levels.items():
+        put(config, factor, level)
+    return Training.model_validate(config)
+
+
+def differences(config: Mapping[str, Any], baseline: Mapping[str, Any]) -> list[str]:
+    """The factors in which two nested configurations differ, in order of `config`."""
+    left, right = flatten(config), flatten(baseline)
+    return [f for f in [*left, *(k for k in right if k not in left)] if left.get(f) != right.get(f)]

@@ -1,0 +1,292 @@
+"""From (study, training configuration, seed) to a plain MMPose 1.x config; pure, so that equal cells give equal configs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from posestudy.errors import PoseStudyError
+from posestudy.vocabulary import METRICS, Direction
+from posestudy_studies.layouts import layout
+from posestudy_studies.model_file import FileModel, read_model
+from posestudy_studies.presets import HEATMAP_STRIDE, Preset, preset
+from posestudy_studies.python_source import assignments
+from posestudy_studies.spec import Dataset, Split, Study
+from posestudy_studies.training import Augmentation, Training
+
+Config = dict[str, Any]
+
+PLUGIN = "posestudy_runner.plugin"
+LOADER_WORKERS = 2
+"""Data-loading processes of a trial; results do not depend on it."""
+VALIDATION_BATCH = 32
+IMAGENET_MEAN = (123.675, 116.28, 103.53)
+IMAGENET_STD = (58.395, 57.12, 57.375)
+"""Of RGB values 0 to 255."""
+
+
+def build(study: Study, training: Training, seed: int) -> Config:
+    """The config that trains one replicate of one cell under stock MMPose once `posestudy_runner.plugin` is imported.
+
+    Made of dicts, lists, tuples, strings, numbers, booleans and None; paths are absolute but for `work_dir`, which
+    whoever runs it sets. Reads no file but a model config the study names.
+
+    Args:
+        study: gives data set, metric and evaluation.
+        training: the cell's configuration, which need not be the study's baseline.
+        seed: the replicate's seed, not negative.
+
+    Raises:
+        PoseStudyError: the input size does not fit the network, or the model config file does not.
+    """
+    metainfo = _metainfo(layout(study.dataset.keypoints).metainfo)
+    network = _network(study, training, len(metainfo["keypoint_info"]))
+    config: Config = _plain({
+        "default_scope": "mmpose",
+        "custom_imports": {"imports": [PLUGIN, *network.imports], "allow_failed_imports": False},
+        "work_dir": f"work_dirs/{study.study}",
+        "randomness": {"seed": seed},
+        "model": network.model,
+        **_data(study, training, seed, network.codec, metainfo),
+        **_schedule(training, network.optim),
+        **_runtime(study, training),
+        "custom_hooks": [{"type": "SeedEpochHook", "seed": seed}, *network.hooks],
+    })
+    return config
+
+
+def config_text(study: Study, training: Training, seed: int) -> str:
+    """`build(...)` as a config.py: `mmengine.Config.fromfile` gives the same values back."""
+    intro = f"# An MMPose 1.x config of study {study.study!r}, seed {seed}. It needs posestudy installed, nothing more.\n"
+    return intro + assignments(build(study, training, seed))
+
+
+def _network(study: Study, training: Training, keypoints: int) -> FileModel:
+    if not isinstance(training.model, str):
+        network = read_model(training.model.config, training, keypoints)
+        return _evaluated(study, _initialised(network, training.init))
+    chosen = preset(training.model)
+    codec = _codec(chosen, training)
+    model = {
+        "type": "TopdownPoseEstimator",
+        "data_preprocessor": {
+            "type": "PoseDataPreprocessor",
+            "mean": list(IMAGENET_MEAN),
+            "std": list(IMAGENET_STD),
+            "bgr_to_rgb": True,
+        },
+        "backbone": dict(chosen.backbone),
+        "head": {
+            **chosen.head,
+            "out_channels": keypoints,
+            "loss": {"type": "KeypointMSELoss", "use_target_weight": True},
+            "decoder": codec,
+        },
+        "test_cfg": {"flip_mode": "heatmap"},
+    }
+    return _evaluated(study, _initialised(FileModel(model, codec, (), (), {}), training.init))
+
+
+def _codec(chosen: Preset, training: Training) -> Config:
+    width, height = training.input_size
+    if width % chosen.stride or height % chosen.stride:
+        raise PoseStudyError(
+            f"input_size [{width}, {height}] does not fit {chosen.name}; expected multiples of {chosen.stride} px, "
+            "the input pixels per pixel of its last features"
+        )
+    return {
+        "type": "MSRAHeatmap",
+        "input_size": (width, height),
+        "heatmap_size": (width // HEATMAP_STRIDE, height // HEATMAP_STRIDE),
+        "sigma": training.sigma,
+    }
+
+
+def _initialised(network: FileModel, init: str | None) -> FileModel:
+    """Start the backbone from `init`. Without one a preset starts at random and a model file from what it says."""
+    if init is not None:
+        network.model["backbone"]["init_cfg"] = {"type": "Pretrained", "checkpoint": init}
+    return network
+
+
+def _evaluated(study: Study, network: FileModel) -> FileModel:
+    """Test as the study's evaluation says; a model file keeps its own way of flipping."""
+    test = network.model.setdefault("test_cfg", {})
+    test["flip_test"] = study.evaluation.flip_test
+    if test.get("flip_mode") == "heatmap":
+        test["shift_heatmap"] = study.evaluation.shift_heatmap
+    return network
+
+
+def _data(study: Study, training: Training, seed: int, codec: Config, metainfo: Config) -> Config:
+    data, evaluation = study.dataset, study.evaluation
+    load: list[Config] = [{"type": "LoadImage"}, {"type": "GetBBoxCenterScale", "padding": 1.25}]
+    crop: Config = {"type": "TopdownAffine", "input_size": codec["input_size"]}
+    train_pipeline = [
+        {"type": "SeedSample", "seed": seed},
+        *load,
+        *_augmentation(training.augmentation),
+        crop,
+        {"type": "GenerateTarget", "encoder": codec},
+        {"type": "PackPoseInputs"},
+    ]
+    val_pipeline = [*load, crop, {"type": "PackPoseInputs"}]
+    val = _dataset(data, data.val, metainfo, val_pipeline, test_mode=True)
+    if evaluation.boxes != "ground_truth":
+        val["bbox_file"] = _join(data.root, evaluation.boxes)
+    scoring = {
+        "type": "CocoMetric",
+        "score_mode": evaluation.score_mode,
+        "keypoint_score_thr": evaluation.keypoint_score_thr,
+        "nms_mode": evaluation.nms_mode,
+        "nms_thr": evaluation.nms_thr,
+    }
+    val_loader, val_scoring = _loader(val), {**scoring, "ann_file": val["ann_file"]}
+    test_loader, test_scoring = val_loader, val_scoring
+    if data.test is not None:
+        test = _dataset(data, data.test, metainfo, val_pipeline, test_mode=True, keep_unlabelled=True)
+        test_loader = _loader(test)
+        test_scoring = {**scoring, "format_only": True, "outfile_prefix": f"work_dirs/{study.study}/test"}
+    return {
+        "train_dataloader": _loader(
+            _dataset(data, data.train, metainfo, train_pipeline), batch_size=training.batch_size, shuffle=True
+        ),
+        "val_dataloader": val_loader,
+        "test_dataloader": test_loader,
+        "val_evaluator": val_scoring,
+        "test_evaluator": test_scoring,
+    }
+
+
+def _augmentation(augmentation: Augmentation) -> list[Config]:
+    """MMPose 1.x's transforms for the study's augmentation, which is given in the terms of MMPose 0.x.
+
+    `rotation` R is 0.x's rotation factor in degrees: a normal deviate times R, cut at 2R. 1.x draws a normal
+    deviate truncated at 1, times `rotate_factor`; 2R gives it the same limit. `scale` S scales the box by 1 - S to
+    1 + S every time, `prob` is that of rotating. The box is never shifted, which 1.x would do by default.
+    """
+    steps: list[Config] = []
+    if augmentation.flip is not None:
+        steps.append({"type": "RandomFlip", "direction": "horizontal", "prob": augmentation.flip.prob})
+    if (change := augmentation.scale_rotation) is not None:
+        steps.append({
+            "type": "RandomBBoxTransform",
+            "shift_prob": 0.0,
+            "scale_factor": (1 - change.scale, 1 + change.scale),
+            "scale_prob": 1.0,
+            "rotate_factor": 2 * change.rotation,
+            "rotate_prob": change.prob,
+        })
+    return steps
+
+
+def _dataset(data: Dataset, split: Split, metainfo: Config, pipeline: list[Config], **options: Any) -> Config:
+    return {
+        "type": "KeypointDataset",
+        "ann_file": _join(data.root, split.annotations),
+        "data_prefix": {"img": _join(data.root, split.images)},
+        "metainfo": metainfo,
+        "pipeline": pipeline,
+        **options,
+    }
+
+
+def _loader(dataset: Config, *, batch_size: int = VALIDATION_BATCH, shuffle: bool = False) -> Config:
+    sampler: Config = {"type": "DefaultSampler", "shuffle": shuffle}
+    return {
+        "batch_size": batch_size,
+        "num_workers": LOADER_WORKERS,
+        "persistent_workers": False,
+        "drop_last": False,
+        "sampler": sampler if shuffle else {**sampler, "round_up": False},
+        "dataset": dataset,
+    }
+
+
+def _schedule(training: Training, optim_options: Config) -> Config:
+    schedule = training.schedule
+    wrapper: Config = {"type": "DeviceAmpOptimWrapper"} if training.amp else {"type": "OptimWrapper"}
+    if isinstance(training.amp, str):
+        wrapper["dtype"] = training.amp
+    schedulers: list[Config] = []
+    if schedule.warmup_iters:
+        schedulers.append({
+            "type": "LinearLR",
+            "start_factor": schedule.warmup_ratio,
+            "begin": 0,
+            "end": schedule.warmup_iters,
+            "by_epoch": False,
+        })
+    if schedule.milestones:
+        schedulers.append({
+            "type": "MultiStepLR",
+            "milestones": list(schedule.milestones),
+            "gamma": schedule.gamma,
+            "begin": 0,
+            "end": training.epochs,
+            "by_epoch": True,
+        })
+    return {
+        "optim_wrapper": {**wrapper, "optimizer": training.optimizer.model_dump(mode="json"), **optim_options},
+        "param_scheduler": schedulers,
+        "train_cfg": {"by_epoch": True, "max_epochs": training.epochs, "val_interval": training.validate_every},
+        "val_cfg": {},
+        "test_cfg": {},
+    }
+
+
+def _runtime(study: Study, training: Training) -> Config:
+    metric = METRICS[study.metric]
+    rule = "greater" if metric.direction is Direction.MORE else "less"
+    return {
+        "default_hooks": {
+            "timer": {"type": "IterTimerHook"},
+            "logger": {"type": "LoggerHook", "interval": 50},
+            "param_scheduler": {"type": "ParamSchedulerHook"},
+            "checkpoint": {
+                "type": "CheckpointHook",
+                "interval": training.validate_every,
+                "max_keep_ckpts": 1,
+                "save_best": metric.mmpose,
+                "rule": rule,
+            },
+            "sampler_seed": {"type": "DistSamplerSeedHook"},
+        },
+        # Data loaders start their workers as this says, also where the process was made by a forkserver.
+        "env_cfg": {
+            "cudnn_benchmark": False,
+            "mp_cfg": {"mp_start_method": "fork", "opencv_num_threads": 0},
+            "dist_cfg": {"backend": "nccl"},
+        },
+        "visualizer": {
+            "type": "PoseLocalVisualizer",
+            "name": "visualizer",
+            "vis_backends": [{"type": "LocalVisBackend"}],
+        },
+        "log_processor": {"type": "LogProcessor", "window_size": 50, "by_epoch": True, "num_digits": 6},
+        "log_level": "INFO",
+        "load_from": None,
+        "resume": False,
+    }
+
+
+def _metainfo(described: Mapping[str, Any]) -> Config:
+    """A copy whose numbered tables have integer keys, as MMPose wants them."""
+    copy = dict(described)
+    for table in ("keypoint_info", "skeleton_info"):
+        copy[table] = {int(number): dict(row) for number, row in described[table].items()}
+    return copy
+
+
+def _plain(value: Any) -> Any:
+    """A copy in which no part appears twice, so that changing one place of a config changes no other."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_plain(item) for item in value)
+    return value
+
+
+def _join(root: str, path: str) -> str:
+    return os.path.normpath(os.path.join(os.path.abspath(root), path))

@@ -1,0 +1,136 @@
+"""The study file as models: what may stand in it, in which units, with which defaults."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, GetCoreSchemaHandler, field_validator
+from pydantic.json_schema import SkipJsonSchema
+from pydantic_core import CoreSchema, core_schema
+
+from posestudy.errors import nearest
+from posestudy.vocabulary import METRICS
+from posestudy_studies.designs.base import Design, Replicates
+from posestudy_studies.designs.registry import designs
+from posestudy_studies.training import (
+    Augmentation,
+    ConfigFile,
+    Flip,
+    Model,
+    Optimizer,
+    Probability,
+    ScaleRotation,
+    Schedule,
+    Training,
+    check_name,
+    refuse,
+)
+
+__all__ = [
+    "Augmentation", "Budget", "ConfigFile", "Dataset", "Evaluation", "Flip", "Optimizer", "Replicates",
+    "ReportOptions", "ScaleRotation", "Schedule", "Split", "Study", "Training",
+]  # fmt: skip
+
+
+def _inside(value: str) -> str:
+    parts = value.replace("\\", "/").split("/")
+    if value.startswith(("/", "\\", "~")) or ".." in parts or parts[0].endswith(":") or not value.strip() or "\0" in value:
+        raise refuse(repr(value), "a path inside dataset.root", "write it relative to dataset.root, without '..'")
+    return value
+
+
+class Split(Model):
+    """One part of the data set."""
+
+    annotations: str = Field(description="COCO keypoint JSON, relative to `root`.")
+    images: str = Field(description="Folder of the images, relative to `root`.")
+
+    _paths = field_validator("annotations", "images")(_inside)
+
+
+class Dataset(Model):
+    """Images and COCO keypoint annotations under one folder."""
+
+    keypoints: str = Field(description="A built-in layout (cats, lspet, coco), or a YAML file relative to the study file.")
+    root: str = Field(description="Folder of the data set; a relative one starts at the current directory.", min_length=1)
+    train: Split = Field(description="What is trained on.")
+    val: Split = Field(description="What is validated on.")
+    test: Split | None = Field(None, description="What is predicted for a hand-in; needs no ground truth.")
+    fingerprint: SkipJsonSchema[str | None] = Field(
+        None, description="sha256 of the data, filled in by `posestudy_studies.dataset.sealed`, never by hand."
+    )
+
+
+class Evaluation(Model):
+    """How trained cells are looked at; the options of MMPose's CocoMetric and its test-time flip."""
+
+    boxes: str = Field("ground_truth", description="`ground_truth`, or a COCO detection file relative to dataset.root.")
+    flip_test: bool = Field(True, description="Average the heatmaps of the image and of its mirror image.")
+    shift_heatmap: bool = Field(True, description="Shift the mirrored heatmap by one pixel before averaging.")
+    score_mode: Literal["bbox", "bbox_keypoint", "bbox_rle"] = Field(
+        "bbox_keypoint", description="How an instance's score is made from its box and keypoint scores."
+    )
+    keypoint_score_thr: Probability = Field(0.2, description="Keypoints below this do not count in the instance's score.")
+    nms_mode: Literal["oks_nms", "soft_oks_nms", "none"] = Field("oks_nms", description="Suppression of double detections.")
+    nms_thr: Probability = Field(0.9, description="OKS above which two detections are the same.")
+
+    @field_validator("boxes")
+    @classmethod
+    def _boxes_inside(cls, value: str) -> str:
+        return value if value == "ground_truth" else _inside(value)
+
+
+class Budget(Model):
+    """Limits on time."""
+
+    gpu_hours: float | None = Field(None, gt=0, description="Device hours of the whole study.")
+    trial_hours: float | None = Field(None, gt=0, description="Hours of one trial; beyond them its outcome is timed_out.")
+
+
+class ReportOptions(Model):
+    """What the report says about itself."""
+
+    title: str | None = Field(None, max_length=300, description="Title; the study's name where it is left out.")
+    authors: list[str] = Field(default_factory=list, max_length=50, description="Names under the title.")
+
+
+class _AnyDesign:
+    """Choose the class of a stage by its `design` among the installed ones."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        choices = {name: handler.generate_schema(design) for name, design in designs().items()}
+        return core_schema.tagged_union_schema(choices, discriminator="design")
+
+
+class Study(Model):
+    """A study: one file, one MLflow experiment, one report."""
+
+    study: str = Field(description="Name: letters, digits, '.', '_' and '-'.")
+    description: str | None = Field(None, description="What is asked, in a sentence; printed in the report.")
+    dataset: Dataset = Field(description="Images and annotations.")
+    metric: str = Field(
+        "coco/AP", description="The metric that is compared, carried and searched for; coco/* for now.",
+        json_schema_extra={"enum": [name for name in METRICS if name.startswith("coco/")]},
+    )  # fmt: skip
+    evaluation: Evaluation = Field(default_factory=Evaluation, description="How trained cells are evaluated.")
+    baseline: Training = Field(description="The configuration the first stage starts from.")
+    stages: list[Annotated[Design, _AnyDesign()]] = Field(min_length=1, description="What is tried, in order.")
+    replicates: Replicates = Field(default_factory=Replicates, description="Seeds of every cell.")
+    budget: Budget | None = Field(None, description="Limits on time.")
+    report: ReportOptions = Field(default_factory=ReportOptions, description="Title and authors of the report.")
+
+    _name = field_validator("study")(check_name)
+
+    @field_validator("metric")
+    @classmethod
+    def _known_metric(cls, value: str) -> str:
+        usable = [name for name in METRICS if name.startswith("coco/")]
+        if value in METRICS and value not in usable:
+            raise refuse(repr(value), f"one of {', '.join(usable)}", "only coco/* metrics can be trained for now")
+        if value not in METRICS:
+            raise refuse(repr(value), f"one of {', '.join(usable)}", nearest(value, usable))
+        return value
+
+    def seeds(self, stage: Design) -> tuple[int, ...]:
+        """The seeds of every cell of `stage`."""
+        return tuple((stage.replicates or self.replicates).seeds)
