@@ -45,7 +45,7 @@ def test_torn_at_every_byte_the_whole_entries_before_survive_and_writing_goes_on
         assert read(path) == [*kept, {"after": length}]
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(position=st.integers(0, 10_000), flip=st.integers(1, 255))
 def test_a_damaged_byte_is_never_read_as_an_entry(tmp_path: Path, position: int, flip: int) -> None:
     path = tmp_path / "journal"

@@ -287,6 +287,14 @@ def test_a_trial_with_many_factors_and_long_levels(settings: Settings, book: Led
     assert len(params["factor_0"]) == 6000
 
 
+def test_mlflow_and_optuna_cannot_share_a_database(settings: Settings, book: Ledger) -> None:
+    create(book)
+    shared = replace(settings, mlflow_uri=settings.optuna_url)
+    delivery = Projector(shared, book).run()
+    assert "expected one each" in delivery.problems[0]
+    assert delivery.sent > 0  # Optuna's tables
+
+
 def test_the_service_drains_before_it_ends(settings: Settings, book: Ledger) -> None:
     create(book)
     train(book, [0.1])

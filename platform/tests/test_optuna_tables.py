@@ -154,6 +154,20 @@ def test_a_finished_trial_without_a_value_is_a_failure_to_optuna(settings: Setti
     assert [t.state.name for t in load(settings).trials] == ["FAIL", "FAIL"]
 
 
+@pytest.mark.postgres
+def test_optunas_tables_live_beside_the_ledgers_in_postgresql(home: Home, postgres_url: str) -> None:
+    settings = Settings(home, postgres_url, "unused", postgres_url)
+    for _ in range(2):
+        # Opened again after Optuna made its tables: neither takes the other's schema version for its own.
+        ledger = Ledger.open(postgres_url)
+        if not ledger.studies():
+            create(ledger)
+        train(ledger, [0.1, 0.2])
+        send(settings, ledger)
+        ledger.close()
+    assert [t.value for t in load(settings).trials] == [0.2, 0.2]
+
+
 def request(app, path: str, host: str = "127.0.0.1:8080") -> tuple[str, bytes]:
     status: list[str] = []
     environ = {"REQUEST_METHOD": "GET", "PATH_INFO": path, "HTTP_HOST": host, "wsgi.input": io.BytesIO()}

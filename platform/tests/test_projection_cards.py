@@ -77,5 +77,5 @@ def test_a_place_keeps_no_secrets() -> None:
 
 
 def test_an_unknown_metric_is_named() -> None:
-    with pytest.raises(LedgerError, match="'coco/APP'.*did you mean 'coco/AP'"):
+    with pytest.raises(LedgerError, match=r"'coco/APP'.*did you mean 'coco/AP'"):
         metric_of(study(metric="coco/APP"))

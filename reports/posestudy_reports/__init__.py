@@ -19,14 +19,14 @@ def open(study_name: str, settings: Settings | None = None) -> StudyReport:  # n
     >>> report.frame.groupby("cell").final.max()            # doctest: +SKIP
 
     Raises:
-        NotFoundError: no study of that name; the message names the nearest one.
+        NotFoundError: no study of that name (the message names the nearest), or no ledger at all.
         LedgerError: the ledger cannot be read.
     """
     from posestudy.ledger import Ledger
     from posestudy.settings import Settings
     from posestudy_reports.report import StudyReport
 
-    ledger = Ledger.open((settings or Settings.resolve()).database_url)
+    ledger = Ledger.open((settings or Settings.resolve()).database_url, create=False)
     try:
         runs = {uid: run.run_id for uid, run in ledger.projected("mlflow").items()}
         return StudyReport(ledger.snapshot(study_name), runs)

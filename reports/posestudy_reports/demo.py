@@ -9,9 +9,6 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Final
 
-from posestudy.home import Home
-
-STUDY: Final = "drawn_cats"
 TRAIN: Final = 320
 VAL: Final = 96
 SEED: Final = 7
@@ -26,15 +23,19 @@ def run_demo(out: Path, workers: int) -> int:
     import typer
 
     import posestudy_reports
+    from posestudy.settings import Settings
     from posestudy_reports.writers import FORMATS
-    from posestudy_runner.commands import run_study
+    from posestudy_runner.launching import run_study
+    from posestudy_studies.file import load
 
-    root = Home.resolve().root / "demo-data"
+    settings = Settings.resolve()
+    root = settings.home.root / "demo-data"
     if prepare(root):
         typer.echo(f"drew {TRAIN} training and {VAL} validation pictures of cats in {root}")
-    with as_file(files("posestudy_reports").joinpath("demo.yaml")) as study:
-        code = run_study(study, overrides=[f"dataset.root={root}"], workers=workers)
-    report = posestudy_reports.open(STUDY)
+    with as_file(files("posestudy_reports").joinpath("demo.yaml")) as path:
+        study, source = load(path, [f"dataset.root={root}"]), path.read_text(encoding="utf-8")
+    code = run_study(study, source, settings, workers=workers, resume_with="posestudy demo")
+    report = posestudy_reports.open(study.study, settings)
     report.write(out, FORMATS)
     for sentence in (*report.summary, *report.still_open):
         typer.echo(sentence)

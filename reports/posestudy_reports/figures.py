@@ -6,7 +6,7 @@ import html
 import io
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from posestudy.vocabulary import Metric
 from posestudy_reports.curves import Curve
@@ -20,14 +20,14 @@ _MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X", "*")
 # Matplotlib measures with a Times-like face it always has; a reader sets the text in the report's own.
 _MEASURED: Final = "STIXGeneral"
 _FAMILY: Final = "Libertinus Serif, STIX Two Text, Times New Roman, serif"
-_LEGEND_LENGTH: Final = 34
+_LEGEND_LENGTH: Final = 36
 
 
 def learning_curves_svg(curves: Sequence[Curve], metric: Metric) -> str:
     """An SVG of 170 x 62 mm; the same curves give the same bytes. Without a curve the axes say so."""
     import matplotlib
 
-    style = {
+    style: dict[Any, Any] = {
         "font.family": _MEASURED,
         "font.size": 9,
         "svg.fonttype": "none",
@@ -90,8 +90,10 @@ def _draw(curves: Sequence[Curve], metric: Metric) -> str:
 
 def legend(curve: Curve) -> str:
     """`label (carried)`, shortened where it would not fit beside the axes."""
-    label = curve.label if len(curve.label) <= _LEGEND_LENGTH else curve.label[: _LEGEND_LENGTH - 1] + "\u2026"
-    return f"{label} ({curve.role})" if curve.role and curve.role != curve.label else label
+    role = f" ({curve.role})" if curve.role and curve.role != curve.label else ""
+    space = _LEGEND_LENGTH - len(role)
+    label = curve.label if len(curve.label) <= space else curve.label[: space - 1] + "\u2026"
+    return label + role
 
 
 def _plain(text: str) -> str:

@@ -70,8 +70,8 @@ def frame(result: StudyResult) -> pd.DataFrame:
                 row |= {f"factor.{name}": words.level(at(cell.cell.config, name)) for name in factors}
                 rows.append(row)
     table = pd.DataFrame(rows, columns=[*COLUMNS, *(f"factor.{name}" for name in factors)])
-    numbers = {name: "Int64" for name in ("number", "stage_ordinal", "seed", "final_epoch", "best_epoch", "attempts")}
-    numbers |= {name: "Float64" for name in ("final", "best", "delta", "duration_s", "peak_memory_mb")}
+    numbers = dict.fromkeys(("number", "stage_ordinal", "seed", "final_epoch", "best_epoch", "attempts"), "Int64")
+    numbers |= dict.fromkeys(("final", "best", "delta", "duration_s", "peak_memory_mb"), "Float64")
     return table.astype(numbers)
 
 

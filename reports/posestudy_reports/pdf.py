@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from posestudy_reports.figures import learning_curves_svg
 
@@ -29,8 +29,7 @@ def compile_pdf(report: StudyReport) -> bytes:
     template = files("posestudy_reports").joinpath("report.typ").read_bytes()
     created = int(report.result.snapshot.study.created)
     document = json.dumps(content(report), ensure_ascii=False, sort_keys=True)
-    pdf = typst.compile(template, format="pdf", sys_inputs={"report": document}, timestamp=created)
-    return cast("bytes", pdf)
+    return typst.compile(template, format="pdf", sys_inputs={"report": document}, timestamp=created)
 
 
 def content(report: StudyReport) -> dict[str, Any]:

@@ -53,7 +53,9 @@ def _best(result: StudyResult) -> tuple[str, ...]:
     if result.best is None:
         return ()
     stage, cell = result.best
-    text = f"The best cell is \u201c{cell.label}\u201d of stage \u201c{stage.stage.name}\u201d, {_value(result, cell)}"
+    so_far = "" if result.snapshot.study.state == "closed" else " so far"
+    place = f"{words.quoted(cell.label)} of stage {words.quoted(stage.stage.name)}"
+    text = f"The best cell{so_far} is {place}, {_value(result, cell)}"
     origin = result.stages[0]
     if origin.baseline and origin.baseline.final and cell.final and cell is not origin.baseline:
         gain = words.difference(cell.final.mean - origin.baseline.final.mean, result.metric)
@@ -75,9 +77,10 @@ def _value(result: StudyResult, cell: CellResult) -> str:
 
 def _carry(stage: StageResult) -> str:
     carried = stage.named(stage.stage.carried)
-    label = carried.label if carried else stage.stage.carried
+    label = carried.label if carried else stage.stage.carried or ""
     reason = (stage.stage.carry_reason or "").rstrip(".")
-    return f"Stage \u201c{stage.stage.name}\u201d carried \u201c{label}\u201d{f': {reason}' if reason else ''}."
+    text = f"Stage {words.quoted(stage.stage.name)} carried {words.quoted(label)}"
+    return f"{text}: {reason}." if reason else f"{text}."
 
 
 def _seeds(result: StudyResult) -> tuple[str, ...]:

@@ -76,7 +76,7 @@ def stage_table(result: StudyResult, stage: StageResult) -> Table:
         _row(result, stage, cell, notes, final, best)
         for cell, final, best in zip(stage.cells, finals, bests, strict=True)
     ]
-    remarks = []
+    remarks: list[str] = []
     if any(len(cell.completed) > 1 for cell in stage.cells):
         remarks.append("Several seeds: the mean, below it the smallest and the largest value and the number of seeds.")
     provenance = _provenance(stage)
@@ -105,8 +105,8 @@ def _row(
     if stage.baseline is cell:
         marks.append(notes.mark("Baseline of the stage: differences are taken against its final value."))
     if stage.stage.carried == cell.cell.name:
-        reason = stage.stage.carry_reason
-        marks.append(notes.mark(f"Carried to the next stage{f': {reason}' if reason else ''}.".replace("..", ".")))
+        reason = (stage.stage.carry_reason or "").rstrip(".")
+        marks.append(notes.mark(f"Carried{f': {reason}' if reason else ''}."))
     if len(stage.changed(cell)) > 1:
         marks.append(
             notes.mark("Several factors differ from the baseline at once: the difference is not the effect of one.")
@@ -117,7 +117,8 @@ def _row(
     missing = len(cell.trials) - len(cell.completed)
     if cell.completed and missing:
         odd = words.listing([f"seed {t.seed} {_state(result, t)}" for t in cell.trials if t not in cell.completed])
-        outcome = replace(outcome, marks=(notes.mark(f"Of {words.count(len(cell.trials), 'seed')} not in the mean: {odd}."),))
+        mark = notes.mark(f"Of {words.count(len(cell.trials), 'seed')} not in the mean: {odd}.")
+        outcome = replace(outcome, marks=(mark,))
     entries = (
         Entry(", ".join(str(t.number) for t in cell.trials) or words.DASH),
         Entry(cell.label, marks=tuple(marks)),

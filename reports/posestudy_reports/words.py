@@ -84,6 +84,10 @@ def levels(chosen: Mapping[str, Any]) -> str:
     return ", ".join(f"{factor(name)} {level(value)}" for name, value in chosen.items())
 
 
+def quoted(name: str) -> str:
+    return f"\u201c{name}\u201d"
+
+
 def count(number: int, noun: str) -> str:
     """`1 trial`, `2 trials`."""
     return f"{number} {noun}{'' if number == 1 else 's'}"

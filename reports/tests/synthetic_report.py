@@ -123,7 +123,7 @@ def finished() -> Builder:
 
 
 def unfinished() -> Builder:
-    """One stage open: a trial running after two evaluations, one running from the start, one waiting; a second to come."""
+    """One stage open: a trial running after two evaluations, one just begun, one waiting; a stage to come."""
     study = Builder(stages=[{"name": "lr"}, {"name": "sigma"}])
     study.stage("lr", state="open")
     study.cell("baseline", {})

@@ -97,7 +97,7 @@ def test_a_joint_change_is_footnoted_as_no_effect_of_one_factor():
 def test_the_carried_row_says_why():
     table = finished().report().tables[0]
     (mark,) = row(table, "3e-3")["label"].marks
-    assert table.notes[mark - 1] == "Carried to the next stage: best final AP, 0.451 against 0.107."
+    assert table.notes[mark - 1] == "Carried: best final AP, 0.451 against 0.107."
 
 
 def test_trials_on_different_code_are_named():

@@ -84,7 +84,8 @@ def test_latex_compiles(build, tmp_path):
         (tmp_path / Path(path).name).write_bytes(data.replace("猫".encode(), b"cat"))
         names.append(Path(path).name)
     inputs = "\n".join(rf"\input{{{name}}}" for name in names)
-    source = rf"\documentclass{{article}}\usepackage[T1]{{fontenc}}\usepackage{{booktabs}}\begin{{document}}{inputs}\end{{document}}"
+    head = r"\documentclass{article}\usepackage[T1]{fontenc}\usepackage{booktabs}"
+    source = rf"{head}\begin{{document}}{inputs}\end{{document}}"
     (tmp_path / "main.tex").write_text(source, encoding="utf-8")
     subprocess.run(
         ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "main.tex"], cwd=tmp_path, check=True, timeout=60

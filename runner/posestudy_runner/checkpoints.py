@@ -1,4 +1,4 @@
-"""Files of a trial that a kill at any moment leaves whole: epoch checkpoints, the best weights, and choosing among them."""
+"""Files of a trial that a kill at any moment leaves whole: epoch checkpoints and the best weights."""
 
 from __future__ import annotations
 

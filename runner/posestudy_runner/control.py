@@ -34,12 +34,16 @@ class Control:
     """
 
     def __init__(
-        self, connection: Connection, journal: JournalWriter, *, limit_s: float | None = None, disk_retry_s: float = 10.0
+        self,
+        connection: Connection,
+        journal: JournalWriter,
+        *,
+        limit_s: float | None = None,
+        disk_retry_s: float = 10.0,
     ) -> None:
         self._connection = connection
         self._journal = journal
         self._disk_retry_s = disk_retry_s
-        self._limit_s = limit_s
         self._ends_at = None if limit_s is None else time.monotonic() + limit_s
         # SimpleQueue may be filled from a signal handler; a Condition or an Event may deadlock there.
         self._told: queue.SimpleQueue[Json] = queue.SimpleQueue()

@@ -91,9 +91,14 @@ def gpus() -> list[Device]:
     return [Device(f"cuda:{i}", name) for i, name in enumerate(_visible(names))]
 
 
+def cpu() -> Device:
+    """The CPU as a device."""
+    return Device("cpu", f"{cpu_count()} cores of {socket.gethostname()}")
+
+
 def devices() -> list[Device]:
     """Every GPU, else the CPU: where slots are placed unless the user asks otherwise."""
-    return gpus() or [Device("cpu", f"{cpu_count()} cores of {socket.gethostname()}")]
+    return gpus() or [cpu()]
 
 
 def spread(available: list[Device], slots: int) -> list[Device]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import multiprocessing
 import multiprocessing.forkserver as mp_forkserver
 import os
@@ -43,11 +44,18 @@ def preload_problem(preload: str | None) -> str | None:
     """Asked in a child: a sentence when the forkserver did not load `preload`, else None."""
     if preload is None or getattr(sys.modules.get(preload), "LOADED", False):
         return None
+    return import_problem(preload) or f"the forkserver did not preload {preload}, although it can be imported here"
+
+
+def import_problem(module: str | None) -> str | None:
+    """A sentence when `module` cannot be imported in this process, else None."""
+    if module is None:
+        return None
     try:
-        __import__(preload)
+        importlib.import_module(module)
     except Exception as error:  # noqa: BLE001 - whatever the import raised is what the user must read
         return f"the training packages cannot be imported: {type(error).__name__}: {error}"
-    return f"the forkserver did not preload {preload}, although it can be imported here"
+    return None
 
 
 class Starter:
@@ -55,11 +63,12 @@ class Starter:
 
     Args:
         method: forkserver, or spawn as the fallback.
-        preload: module the forkserver imports; None for none.
+        preload: module that must be importable in a child, which the forkserver imports once for all; None for none.
     """
 
     def __init__(self, method: StartMethod = StartMethod.FORKSERVER, preload: str | None = PRELOAD) -> None:
         self.method = method
+        self.needs = preload
         self.preload = preload if method is StartMethod.FORKSERVER else None
         # multiprocessing polls all children whenever one is started; two threads reading one exit status at
         # the same time would lose it, so everything that may reap goes through this lock.

@@ -1,4 +1,4 @@
-"""The MMEngine hook that makes an epoch durable and tells the worker; the only thing of ours inside the training loop."""
+"""The MMEngine hook that makes each epoch durable and tells the worker."""
 
 from __future__ import annotations
 

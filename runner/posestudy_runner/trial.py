@@ -53,7 +53,8 @@ def main(order: TrialOrder, control: Control) -> Ending:
             ending = Ending(Outcome.PRUNED, f"pruned after epoch {order.until}")
     except Pruned as pruned:
         ending = classify(pruned)
-    except Exception as error:  # noqa: BLE001 - classified; only the device knows its own peak
+    except Exception as error:
+        # Classified here already where only the device knows its own peak.
         ended = classify(error, peak_memory_mb=peak_memory_mb(order.device))
         if ended.outcome is not Outcome.FAILED:
             return ended
@@ -69,7 +70,7 @@ def compute_on(device: str, threads: int) -> None:
     torch.set_num_threads(threads)
     if device.startswith("cuda"):
         torch.cuda.set_device(torch.device(device))
-    elif mmengine_device.DEVICE != device:
+    elif device != mmengine_device.DEVICE:
         # MMEngine fixes its device at import and would take the first GPU.
         mmengine_device.DEVICE = device
 
@@ -116,7 +117,7 @@ def provenance(order: TrialOrder, config: Config) -> Json:
 
 
 def _illustrate(runner: Runner, paths: AttemptPaths) -> None:
-    """Pictures by the best weights; they are worth much less than the training before them, so nothing here fails it."""
+    """Pictures by the best weights; worth much less than the training before them, so nothing here fails it."""
     try:
         if paths.best_weights.exists():
             state = torch.load(paths.best_weights, map_location="cpu", weights_only=True)

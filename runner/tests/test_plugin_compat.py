@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-
 COMPAT = Path(__file__).parents[1] / "posestudy_runner/plugin/compat.py"
 START = f"""
 import importlib.util
@@ -242,7 +241,10 @@ torch.save({"message_hub": hub.state_dict(), "state_dict": {"w": torch.ones(2)}}
 @pytest.mark.slow
 def test_training_checkpoints_load_and_nothing_else_does(tmp_path: Path) -> None:
     file = tmp_path / "epoch_1.pth"
-    done = run(f"sys.argv.append({str(file)!r})\n" + CHECKPOINT + """
+    done = run(
+        f"sys.argv.append({str(file)!r})\n"
+        + CHECKPOINT
+        + """
 from pickle import UnpicklingError
 try:
     torch.load(sys.argv[-1])
@@ -266,7 +268,8 @@ for attack in (Attack(os.system, ("echo harm",)), Attack(getattr, (HistoryBuffer
         print("harm")
     except UnpicklingError:
         print("refused")
-""")
+"""
+    )
     assert done.stdout.split() == ["trap", "1.0", "0.25", *["refused"] * 4], done.stderr
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Final
 
 import numpy as np
@@ -12,16 +12,8 @@ import numpy.typing as npt
 Image = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
 Colour = Floats
-
-KEYPOINTS: Final = (
-    "L_Eye", "R_Eye", "Nose", "Neck", "Root of tail",
-    "L_Shoulder", "L_Elbow", "L_F_Paw", "R_Shoulder", "R_Elbow", "R_F_Paw",
-    "L_Hip", "L_Knee", "L_B_Paw", "R_Hip", "R_Knee", "R_B_Paw",
-)  # fmt: skip
-SKELETON: Final = (
-    (0, 1), (0, 2), (1, 2), (2, 3), (3, 4), (3, 5), (5, 6), (6, 7), (3, 8), (8, 9), (9, 10),
-    (4, 11), (11, 12), (12, 13), (4, 14), (14, 15), (15, 16),
-)  # fmt: skip
+Box = tuple[int, int, int, int]
+"""Left, top, width, height; px of the canvas."""
 
 _COATS: Final = np.array(  # BGR
     [[60, 140, 225], [70, 70, 75], [150, 150, 155], [215, 225, 232], [60, 85, 120], [120, 165, 205], [40, 36, 38]],
@@ -29,6 +21,7 @@ _COATS: Final = np.array(  # BGR
 )
 _EYES: Final = np.array([[70, 200, 120], [60, 190, 225], [210, 170, 80]], dtype=float)  # green, amber, blue
 _HEAD_RADIUS: Final = 0.21
+_RING: Final = np.array([[np.cos(a), np.sin(a)] for a in np.linspace(0, 2 * np.pi, 20, endpoint=False)])
 
 
 @dataclass(frozen=True)
@@ -47,15 +40,15 @@ class Part:
     def outline(self, grow: float = 0.0) -> npt.NDArray[np.int32]:
         import cv2
 
-        turn = np.linspace(0, 2 * np.pi, 20, endpoint=False)
-        ring = np.stack([np.cos(turn), np.sin(turn)], axis=1)
-        points = np.concatenate([end + ring * max(0.5, r + grow) for end, r in zip(self.ends, self.radii, strict=True)])
+        points = np.concatenate(
+            [end + _RING * max(0.5, r + grow) for end, r in zip(self.ends, self.radii, strict=True)]
+        )
         return np.asarray(cv2.convexHull(np.rint(points).astype(np.int32)), dtype=np.int32)
 
 
 @dataclass(frozen=True)
 class Cat:
-    """A posed cat on a canvas: joints (17, 2) in px in the order of `KEYPOINTS`, parts, and what the head needs."""
+    """A posed cat on a canvas: joints (17, 2) in px, ordered as the layout `cats`, parts, and its looks."""
 
     joints: Floats
     parts: list[Part]
@@ -172,9 +165,7 @@ def pose(rng: np.random.Generator, area: tuple[float, float, float], shade: floa
         """Capsules (from, to, radius, radius[, kind]) of one depth, lengths in body lengths."""
         z = float(np.mean([(np.stack(s[:2]) @ view.T)[:, 2] for s in segments]))
         shade = float(np.clip(1 + 1.6 * z, 0.68, 1.06))
-        return [
-            Part(on_canvas(np.stack(s[:2])), (s[2] * unit, s[3] * unit), z, shade, *s[4:]) for s in segments
-        ]
+        return [Part(on_canvas(np.stack(s[:2])), (s[2] * unit, s[3] * unit), z, shade, *s[4:]) for s in segments]
 
     chubby = rng.uniform(0.9, 1.15)
     chest, belly = (joints[5] + joints[8]) / 2, (joints[11] + joints[14]) / 2
@@ -189,7 +180,7 @@ def pose(rng: np.random.Generator, area: tuple[float, float, float], shade: floa
     for first, thick in ((5, 0.085), (8, 0.085), (11, 0.12), (14, 0.12)):
         a, b, c = joints[first : first + 3]
         parts += limb((a, b, thick * chubby, 0.062), (b, c, 0.06, 0.047), (c, c + ahead, 0.055, 0.045, "paw"))
-    parts += limb(*((a, b, 0.045, 0.04) for a, b in zip(tail, tail[1:], strict=False)))
+    parts += limb(*((a, b, 0.045, 0.04) for a, b in pairwise(tail)))
     parts += limb((centre, centre + 0.01 * forward, _HEAD_RADIUS, _HEAD_RADIUS * 0.98, "head"))
     ears = [
         limb((centre + 0.6 * (tip - centre), tip, 0.4 * _HEAD_RADIUS, 0.05 * _HEAD_RADIUS, "ear"))[0] for tip in tips
@@ -197,7 +188,8 @@ def pose(rng: np.random.Generator, area: tuple[float, float, float], shade: floa
     coat = _coat(rng)
     while abs(float(coat.mean()) - shade) < 28:
         coat = _coat(rng)
-    facing = np.array([float((view @ (0.72 * forward + s * 0.48 * right))[2]) for s in (-1, 1)] + [float((view @ forward)[2])])
+    sights = np.stack([0.72 * forward - 0.48 * right, 0.72 * forward + 0.48 * right, forward])
+    facing = (sights @ view.T)[:, 2]
     axis = on_canvas(chest) - on_canvas(belly)
     pattern = str(rng.choice(["plain", "tabby", "socks", "patches"], p=[0.3, 0.3, 0.2, 0.2]))
     second = np.clip(coat * 0.55 if pattern == "tabby" or coat.mean() > 170 else coat * 0.2 + 190, 5, 250)
@@ -215,8 +207,8 @@ def pose(rng: np.random.Generator, area: tuple[float, float, float], shade: floa
     )
 
 
-def paint(canvas: Image, cat: Cat, rng: np.random.Generator) -> tuple[npt.NDArray[np.bool_], tuple[int, int, int, int]]:
-    """Draw `cat` onto `canvas` (side, side, 3); returns which joints the cat itself hides and its box (x, y, w, h) in px."""
+def paint(canvas: Image, cat: Cat, rng: np.random.Generator) -> tuple[npt.NDArray[np.bool_], Box]:
+    """Draw `cat` onto `canvas` (side, side, 3); returns which joints (17,) its own head hides, and its box."""
     import cv2
 
     fur = _fur(canvas.shape[0], cat, rng)
@@ -229,7 +221,7 @@ def paint(canvas: Image, cat: Cat, rng: np.random.Generator) -> tuple[npt.NDArra
     mask = np.zeros(canvas.shape[:2], np.uint8)
     cat.silhouette(mask)
     x, y, width, height = cv2.boundingRect(mask)
-    hidden = np.zeros(len(KEYPOINTS), dtype=bool)
+    hidden = np.zeros(len(cat.joints), dtype=bool)
     hidden[:3] = cat.facing < 0.05
     return hidden, (x, y, width, height)
 
@@ -281,7 +273,7 @@ def _paint_head(canvas: Image, fur: Floats, part: Part, cat: Cat) -> None:
     left, right, nose = cat.joints[:3]
     if cat.facing[2] > 0.05:
         muzzle = np.clip(cat.coat * 0.6 + 95, 0, 250)
-        cv2.circle(canvas, _pixel(nose + (0, 0.15 * radius)), int(0.34 * radius), muzzle.tolist(), -1, cv2.LINE_AA)
+        cv2.circle(canvas, _pixel(nose, below=0.15 * radius), int(0.34 * radius), muzzle.tolist(), -1, cv2.LINE_AA)
         cv2.circle(canvas, _pixel(nose), max(2, int(0.12 * radius)), [110, 90, 190], -1, cv2.LINE_AA)
     for eye, facing in ((left, cat.facing[0]), (right, cat.facing[1])):
         if facing > 0.05:
@@ -289,5 +281,5 @@ def _paint_head(canvas: Image, fur: Floats, part: Part, cat: Cat) -> None:
             cv2.circle(canvas, _pixel(eye), max(2, int(0.1 * radius)), [15, 15, 15], -1, cv2.LINE_AA)
 
 
-def _pixel(point: Floats) -> tuple[int, int]:
-    return int(round(float(point[0]))), int(round(float(point[1])))
+def _pixel(point: Floats, below: float = 0.0) -> tuple[int, int]:
+    return round(float(point[0])), round(float(point[1]) + below)

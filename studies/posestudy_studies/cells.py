@@ -35,7 +35,7 @@ def key(study: Study, training: Training) -> str:
 
 
 def new_cell(study: Study, start: Training, proposal: Proposal, seeds: Sequence[int]) -> NewCell:
-    """The cell of `proposal` on `start`. Raises pydantic.ValidationError where the two make no valid training."""
+    """The cell of `proposal` on `start`. Raises PoseStudyError where the two do not fit."""
     training = factors.apply(start, proposal.levels)
     return NewCell(
         name=proposal.name,
@@ -54,8 +54,8 @@ def baseline_proposal() -> Proposal:
     return Proposal(BASELINE, {}, label=BASELINE)
 
 
-def level_text(level: Any) -> str:
-    """A level as a reader would write it: `1e-05`, `128 x 128`, `off`."""
+def level_text(level: Any, factor: str = "") -> str:
+    """A level as a reader would write it: `1e-05`, `off`, `[10, 15]`, and `128 x 96` for the factor input_size."""
     if level is None:
         return "off"
     if isinstance(level, bool):
@@ -65,7 +65,8 @@ def level_text(level: Any) -> str:
     if isinstance(level, float):
         return f"{level:.4g}" if float(f"{level:.4g}") == level else repr(level)
     if isinstance(level, list):
-        return " x ".join(level_text(item) for item in level)
+        texts = [level_text(item) for item in level]
+        return " x ".join(texts) if factor == "input_size" else f"[{', '.join(texts)}]"
     if isinstance(level, dict):
         return ", ".join(f"{k} {level_text(v)}" for k, v in level.items()) or "default"
     return str(level)
@@ -74,7 +75,7 @@ def level_text(level: Any) -> str:
 def label(levels: Mapping[str, Any]) -> str:
     """A row label from levels, such as `lr 0.001, batch_size 32`."""
     names = short_names(list(levels))
-    return ", ".join(f"{names[f]} {level_text(level)}" for f, level in levels.items()) or BASELINE
+    return ", ".join(f"{names[f]} {level_text(level, f)}" for f, level in levels.items()) or BASELINE
 
 
 def short_names(names: Sequence[str]) -> dict[str, str]:
@@ -89,7 +90,7 @@ def unique_names(combinations: Sequence[Mapping[str, Any]]) -> list[str]:
     taken = {BASELINE}
     for levels in combinations:
         short = short_names(list(levels))
-        text = "-".join(f"{short[f]}_{level_text(level).replace(' ', '')}" for f, level in levels.items())
+        text = "-".join(f"{short[f]}_{level_text(level, f).replace(' ', '')}" for f, level in levels.items())
         stem = safe_part(text)[:70].strip("-_.") or "cell"
         name, count = stem, 1
         while name in taken:

@@ -10,7 +10,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from posestudy_studies.cat_figure import KEYPOINTS, SKELETON, Cat, paint, pose
+from posestudy_studies.cat_figure import Box, Cat, paint, pose
+from posestudy_studies.layouts import layout
 
 Image = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
@@ -26,7 +27,7 @@ class _Placed:
 
     joints: Floats
     hidden: npt.NDArray[np.bool_]
-    box: tuple[int, int, int, int]  # x, y, width, height
+    box: Box
 
 
 def draw(root: Path, *, train: int, val: int, seed: int, size_px: int = 96) -> None:
@@ -54,15 +55,16 @@ def _draw_split(root: Path, split: str, count: int, seed: int, size_px: int) -> 
     annotations: list[dict[str, Any]] = []
     for index in range(count):
         rng = np.random.default_rng([seed, _SPLITS.index(split), index])
-        picture, cats = _picture(rng, size_px)
+        picture, placed = _picture(rng, size_px)
         image_id = index + 1 + 100_000 * _SPLITS.index(split)
         name = f"{split}_{index + 1:05d}.jpg"
         encoded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1]
         (root / "images" / name).write_bytes(encoded.tobytes())
         images.append({"id": image_id, "file_name": name, "width": size_px, "height": size_px})
-        annotations += [_annotation(cat, image_id, 10 * image_id + i, size_px) for i, cat in enumerate(cats)]
-    category = {"id": 1, "name": "cat", "supercategory": "animal", "keypoints": list(KEYPOINTS)}
-    category["skeleton"] = [[a + 1, b + 1] for a, b in SKELETON]  # COCO counts them from one
+        annotations += [_annotation(cat, image_id, 10 * image_id + i, size_px) for i, cat in enumerate(placed)]
+    cats = layout("cats")
+    category = {"id": 1, "name": "cat", "supercategory": "animal", "keypoints": list(cats.keypoint_names)}
+    category["skeleton"] = [[a + 1, b + 1] for a, b in cats.skeleton]  # COCO counts them from one
     document = {"info": {"description": f"drawn cats, seed {seed}"}, "images": images}
     document |= {"annotations": annotations, "categories": [category]}
     (root / "annotations" / f"{split}.json").write_text(json.dumps(document) + "\n", encoding="utf-8")
@@ -104,7 +106,7 @@ def _picture(rng: np.random.Generator, size_px: int) -> tuple[Image, list[_Place
         placed.append(_place(cat, hidden | _under(cat.joints, over), box))
     small = cv2.resize(canvas, (size_px, size_px), interpolation=cv2.INTER_AREA)
     noisy = small + rng.normal(0, rng.uniform(1, 5), small.shape)
-    return np.clip(noisy, 0, 255).astype(np.uint8), placed
+    return np.asarray(np.clip(noisy, 0, 255), dtype=np.uint8), placed
 
 
 def _areas(rng: np.random.Generator, side: int) -> list[tuple[float, float, float]]:
@@ -120,7 +122,7 @@ def _areas(rng: np.random.Generator, side: int) -> list[tuple[float, float, floa
     return [(x, y, extent)]
 
 
-def _place(cat: Cat, hidden: npt.NDArray[np.bool_], box: tuple[int, int, int, int]) -> _Placed:
+def _place(cat: Cat, hidden: npt.NDArray[np.bool_], box: Box) -> _Placed:
     x, y, width, height = box
     left, top = x // _SUPERSAMPLING, y // _SUPERSAMPLING
     right, bottom = -(-(x + width) // _SUPERSAMPLING), -(-(y + height) // _SUPERSAMPLING)
@@ -148,10 +150,10 @@ def _background(rng: np.random.Generator, side: int) -> Image:
     canvas = (1 - ramp) * top + ramp * bottom + np.zeros((side, side, 3))
     coarse = rng.normal(0, rng.uniform(4, 22), (int(rng.integers(4, 25)),) * 2)
     canvas += cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC)[..., None] * rng.uniform(0.5, 1.0, 3)
-    image = np.clip(canvas, 0, 255).astype(np.uint8)
+    image = np.asarray(np.clip(canvas, 0, 255), dtype=np.uint8)
     if rng.random() < 0.6:  # a floor for the cat to stand on
         level = int(rng.uniform(0.55, 0.9) * side)
-        image[level:] = np.clip(image[level:] * 0.5 + rng.uniform(20, 120, 3), 0, 255).astype(np.uint8)
+        image[level:] = np.clip(image[level:] * 0.5 + rng.uniform(20, 120, 3), 0, 255)
     for _ in range(int(rng.integers(0, 6))):
         _shape(image, rng, rng.uniform(0, side, 2), rng.uniform(0.05, 0.3) * side)
     return image
@@ -173,11 +175,11 @@ def _shape(image: Image, rng: np.random.Generator, centre: Floats, extent: float
     cv2.fillConvexPoly(image, np.rint(corners).astype(np.int32), colour, cv2.LINE_AA)
 
 
-def _occlude(canvas: Image, rng: np.random.Generator, boxes: list[tuple[int, int, int, int]]) -> Image:
+def _occlude(canvas: Image, rng: np.random.Generator, boxes: list[Box]) -> Image:
     """Draw something before a third of the cats; returns where (side, side), 0 or 255."""
     before = canvas.copy()
     for x, y, width, height in boxes:
         if rng.random() < 0.35:
             centre = np.array([x, y]) + rng.uniform(0.1, 0.9, 2) * (width, height)
             _shape(canvas, rng, centre, rng.uniform(0.15, 0.35) * max(width, height))
-    return ((canvas != before).any(axis=2) * 255).astype(np.uint8)
+    return np.asarray((canvas != before).any(axis=2) * 255, dtype=np.uint8)

@@ -8,8 +8,9 @@ from copy import deepcopy
 from functools import cache
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
+from posestudy.errors import PoseStudyError
 from posestudy_studies.training import OPTIMIZERS, Training
 
 Json = dict[str, Any]
@@ -84,12 +85,20 @@ def apply(training: Training, levels: Mapping[str, Any]) -> Training:
     """`training` with each factor of `levels` set.
 
     Raises:
-        pydantic.ValidationError: the result is no valid training configuration.
+        PoseStudyError: the two together are no valid training configuration, as can happen when a stage's levels
+            meet what an earlier stage carries.
     """
     config = training.model_dump(mode="json")
     for factor, level in levels.items():
         put(config, factor, level)
-    return Training.model_validate(config)
+    try:
+        return Training.model_validate(config)
+    except ValidationError as error:
+        from posestudy_studies import check
+
+        wrong = "; ".join(str(mistake) for mistake in check.translated(error, Training, config))
+        which = ", ".join(f"{factor}: {level}" for factor, level in levels.items())
+        raise PoseStudyError(f"the levels {{{which}}} do not fit the configuration they are set on: {wrong}") from error
 
 
 def differences(config: Mapping[str, Any], baseline: Mapping[str, Any]) -> list[str]:

@@ -25,6 +25,11 @@ class Mistake:
     hint: str = ""
     at_key: bool = False
 
+    def __str__(self) -> str:
+        where = ".".join(map(str, self.path))
+        hint = f" ({self.hint})" if self.hint else ""
+        return f"{where}: found {self.found}, expected {self.expected}{hint}".removeprefix(": ")
+
     def under(self, *prefix: str | int) -> Mistake:
         """The same mistake of a part that lies at `prefix` of a larger document."""
         return Mistake((*prefix, *self.path), self.found, self.expected, self.hint, self.at_key)

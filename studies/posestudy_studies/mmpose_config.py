@@ -42,23 +42,27 @@ def build(study: Study, training: Training, seed: int) -> Config:
     """
     metainfo = _metainfo(layout(study.dataset.keypoints).metainfo)
     network = _network(study, training, len(metainfo["keypoint_info"]))
-    config: Config = _plain({
-        "default_scope": "mmpose",
-        "custom_imports": {"imports": [PLUGIN, *network.imports], "allow_failed_imports": False},
-        "work_dir": f"work_dirs/{study.study}",
-        "randomness": {"seed": seed},
-        "model": network.model,
-        **_data(study, training, seed, network.codec, metainfo),
-        **_schedule(training, network.optim),
-        **_runtime(study, training),
-        "custom_hooks": [{"type": "SeedEpochHook", "seed": seed}, *network.hooks],
-    })
+    config: Config = _plain(
+        {
+            "default_scope": "mmpose",
+            "custom_imports": {"imports": [PLUGIN, *network.imports], "allow_failed_imports": False},
+            "work_dir": f"work_dirs/{study.study}",
+            "randomness": {"seed": seed},
+            "model": network.model,
+            **_data(study, training, seed, network.codec, metainfo),
+            **_schedule(training, network.optim),
+            **_runtime(study, training),
+            "custom_hooks": [{"type": "SeedEpochHook", "seed": seed}, *network.hooks],
+        }
+    )
     return config
 
 
 def config_text(study: Study, training: Training, seed: int) -> str:
     """`build(...)` as a config.py: `mmengine.Config.fromfile` gives the same values back."""
-    intro = f"# An MMPose 1.x config of study {study.study!r}, seed {seed}. It needs posestudy installed, nothing more.\n"
+    intro = (
+        f"# An MMPose 1.x config of study {study.study!r}, seed {seed}. It needs posestudy installed, nothing more.\n"
+    )
     return intro + assignments(build(study, training, seed))
 
 
@@ -170,14 +174,16 @@ def _augmentation(augmentation: Augmentation) -> list[Config]:
     if augmentation.flip is not None:
         steps.append({"type": "RandomFlip", "direction": "horizontal", "prob": augmentation.flip.prob})
     if (change := augmentation.scale_rotation) is not None:
-        steps.append({
-            "type": "RandomBBoxTransform",
-            "shift_prob": 0.0,
-            "scale_factor": (1 - change.scale, 1 + change.scale),
-            "scale_prob": 1.0,
-            "rotate_factor": 2 * change.rotation,
-            "rotate_prob": change.prob,
-        })
+        steps.append(
+            {
+                "type": "RandomBBoxTransform",
+                "shift_prob": 0.0,
+                "scale_factor": (1 - change.scale, 1 + change.scale),
+                "scale_prob": 1.0,
+                "rotate_factor": 2 * change.rotation,
+                "rotate_prob": change.prob,
+            }
+        )
     return steps
 
 
@@ -211,22 +217,26 @@ def _schedule(training: Training, optim_options: Config) -> Config:
         wrapper["dtype"] = training.amp
     schedulers: list[Config] = []
     if schedule.warmup_iters:
-        schedulers.append({
-            "type": "LinearLR",
-            "start_factor": schedule.warmup_ratio,
-            "begin": 0,
-            "end": schedule.warmup_iters,
-            "by_epoch": False,
-        })
+        schedulers.append(
+            {
+                "type": "LinearLR",
+                "start_factor": schedule.warmup_ratio,
+                "begin": 0,
+                "end": schedule.warmup_iters,
+                "by_epoch": False,
+            }
+        )
     if schedule.milestones:
-        schedulers.append({
-            "type": "MultiStepLR",
-            "milestones": list(schedule.milestones),
-            "gamma": schedule.gamma,
-            "begin": 0,
-            "end": training.epochs,
-            "by_epoch": True,
-        })
+        schedulers.append(
+            {
+                "type": "MultiStepLR",
+                "milestones": list(schedule.milestones),
+                "gamma": schedule.gamma,
+                "begin": 0,
+                "end": training.epochs,
+                "by_epoch": True,
+            }
+        )
     return {
         "optim_wrapper": {**wrapper, "optimizer": training.optimizer.model_dump(mode="json"), **optim_options},
         "param_scheduler": schedulers,

@@ -47,7 +47,9 @@ def read_model(path: str, training: Training, keypoints: int) -> FileModel:
     try:
         config = Config.fromfile(path, import_custom_modules=False).to_dict()
     except Exception as error:
-        raise PoseStudyError(f"model config {path} does not load ({error}); expected an MMPose 1.x config file") from error
+        raise PoseStudyError(
+            f"model config {path} does not load ({error}); expected an MMPose 1.x config file"
+        ) from error
     model = config.get("model")
     head = model.get("head") if isinstance(model, dict) else None
     if not isinstance(model, dict) or not isinstance(head, dict) or not isinstance(head.get("decoder"), dict):

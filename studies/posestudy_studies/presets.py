@@ -45,7 +45,9 @@ def preset(name: str) -> Preset:
     """
     if name not in _PRESETS:
         hint = nearest(name, _PRESETS)
-        raise NotFoundError(f"no preset is called {name!r}; expected one of {', '.join(_PRESETS)}" + (f"; {hint}" if hint else ""))
+        raise NotFoundError(
+            f"no preset is called {name!r}; expected one of {', '.join(_PRESETS)}" + (f"; {hint}" if hint else "")
+        )
     return _PRESETS[name]
 
 
@@ -61,30 +63,34 @@ def _full(depth: int) -> Preset:
 
 
 def _thin(name: str, channels: int) -> Preset:
-    """The first three stages of a ResNet-18 with `channels` instead of 64, and two deconvolutions of 32 channels.
+    """The first three stages of a ResNet-18 with `channels` instead of 64, at stride 8, and one deconvolution.
 
-    Without the fourth stage two thirds of the parameters are gone and the network is twice as fast; on small inputs
-    its features would be one or two pixels wide.
+    Measured on drawn cats at 64 px, learning per second of CPU: two deconvolutions from stride 16 are no faster
+    and learn less, the fourth stage doubles the time. On such inputs its features would be two pixels wide.
     """
     return Preset(
         name=name,
-        backbone=MappingProxyType({
-            "type": "ResNet",
-            "depth": 18,
-            "stem_channels": channels,
-            "base_channels": channels,
-            "num_stages": 3,
-            "strides": (1, 2, 2),
-            "dilations": (1, 1, 1),
-            "out_indices": (2,),
-        }),
-        head=MappingProxyType({
-            "type": "HeatmapHead",
-            "in_channels": 4 * channels,
-            "deconv_out_channels": (32, 32),
-            "deconv_kernel_sizes": (4, 4),
-        }),
-        stride=16,
+        backbone=MappingProxyType(
+            {
+                "type": "ResNet",
+                "depth": 18,
+                "stem_channels": channels,
+                "base_channels": channels,
+                "num_stages": 3,
+                "strides": (1, 2, 1),
+                "dilations": (1, 1, 1),
+                "out_indices": (2,),
+            }
+        ),
+        head=MappingProxyType(
+            {
+                "type": "HeatmapHead",
+                "in_channels": 4 * channels,
+                "deconv_out_channels": (32,),
+                "deconv_kernel_sizes": (4,),
+            }
+        ),
+        stride=8,
     )
 
 

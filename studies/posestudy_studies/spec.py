@@ -34,7 +34,8 @@ __all__ = [
 
 def _inside(value: str) -> str:
     parts = value.replace("\\", "/").split("/")
-    if value.startswith(("/", "\\", "~")) or ".." in parts or parts[0].endswith(":") or not value.strip() or "\0" in value:
+    leaves = value.startswith(("/", "\\", "~")) or ".." in parts or parts[0].endswith(":")
+    if leaves or not value.strip() or "\0" in value:
         raise refuse(repr(value), "a path inside dataset.root", "write it relative to dataset.root, without '..'")
     return value
 
@@ -51,8 +52,8 @@ class Split(Model):
 class Dataset(Model):
     """Images and COCO keypoint annotations under one folder."""
 
-    keypoints: str = Field(description="A built-in layout (cats, lspet, coco), or a YAML file relative to the study file.")
-    root: str = Field(description="Folder of the data set; a relative one starts at the current directory.", min_length=1)
+    keypoints: str = Field(description="cats, lspet or coco, or a YAML file relative to the study file.")
+    root: str = Field(min_length=1, description="Folder of the data; a relative one starts at the current directory.")
     train: Split = Field(description="What is trained on.")
     val: Split = Field(description="What is validated on.")
     test: Split | None = Field(None, description="What is predicted for a hand-in; needs no ground truth.")
@@ -70,8 +71,10 @@ class Evaluation(Model):
     score_mode: Literal["bbox", "bbox_keypoint", "bbox_rle"] = Field(
         "bbox_keypoint", description="How an instance's score is made from its box and keypoint scores."
     )
-    keypoint_score_thr: Probability = Field(0.2, description="Keypoints below this do not count in the instance's score.")
-    nms_mode: Literal["oks_nms", "soft_oks_nms", "none"] = Field("oks_nms", description="Suppression of double detections.")
+    keypoint_score_thr: Probability = Field(0.2, description="Keypoints below this are left out of the score.")
+    nms_mode: Literal["oks_nms", "soft_oks_nms", "none"] = Field(
+        "oks_nms", description="Suppression of double detections."
+    )
     nms_thr: Probability = Field(0.9, description="OKS above which two detections are the same.")
 
     @field_validator("boxes")
@@ -84,7 +87,7 @@ class Budget(Model):
     """Limits on time."""
 
     gpu_hours: float | None = Field(None, gt=0, description="Device hours of the whole study.")
-    trial_hours: float | None = Field(None, gt=0, description="Hours of one trial; beyond them its outcome is timed_out.")
+    trial_hours: float | None = Field(None, gt=0, description="Hours of one trial; then its outcome is timed_out.")
 
 
 class ReportOptions(Model):

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Strict, Tag, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Strict,
+    Tag,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from posestudy.errors import nearest
@@ -87,7 +98,8 @@ class Optimizer(Model):
 def _check_argument(optimizer: str, name: str, value: Any) -> None:
     known = OPTIMIZERS[optimizer]
     if name not in known:
-        raise refuse(f"argument '{name}'", f"an argument of {optimizer}: lr, {', '.join(sorted(known))}", nearest(name, known))
+        expected = f"an argument of {optimizer}: lr, {', '.join(sorted(known))}"
+        raise refuse(f"argument '{name}'", expected, nearest(name, known))
     if name in ("amsgrad", "nesterov", "decoupled_weight_decay"):
         good, expected = isinstance(value, bool), "true or false"
     elif name == "betas":
@@ -116,7 +128,7 @@ class Schedule(Model):
     @field_validator("milestones")
     @classmethod
     def _increasing(cls, value: list[int]) -> list[int]:
-        if any(b <= a for a, b in zip(value, value[1:], strict=False)):
+        if any(b <= a for a, b in itertools.pairwise(value)):
             raise refuse(str(value), "epochs in increasing order, each once")
         return value
 
@@ -157,9 +169,12 @@ class Training(Model):
         Annotated[str, Tag("preset")] | Annotated[ConfigFile, Tag("file")], Discriminator(_kind_of_model)
     ] = Field(description="A preset of `posestudy models list`, or `{config: FILE}` with an MMPose config.")
     init: Annotated[str | None, BeforeValidator(_none_word)] = Field(
-        None, description="Weights to start from: `torchvision://resnet50`, a URL, a file relative to the study file, or none."
+        None,
+        description="Weights to start from: `torchvision://resnet50`, a URL, a file beside the study file, or none.",
     )
-    input_size: Annotated[tuple[Pixels, Pixels], Strict(False)] = Field(description="[width, height] of the network's input, px.")
+    input_size: Annotated[tuple[Pixels, Pixels], Strict(False)] = Field(
+        description="[width, height] of the network's input, px; multiples of the model's stride."
+    )
     sigma: float = Field(2.0, gt=0, le=64, description="Standard deviation of the target Gaussian, heatmap px.")
     epochs: Count = Field(description="Training epochs.")
     validate_every: Count = Field(1, description="Epochs between validations; at most `epochs`.")
@@ -184,6 +199,15 @@ class Training(Model):
 
     @model_validator(mode="after")
     def _consistent(self) -> Training:
+        from posestudy_studies import presets
+
+        stride = presets.preset(self.model).stride if isinstance(self.model, str) else 1
+        if any(side % stride for side in self.input_size):
+            raise refuse(
+                f"input_size {list(self.input_size)}",
+                f"multiples of {stride} px for {self.model}",
+                f"its features are {stride} times smaller than its input, and the heatmap must fit them",
+            )
         if self.validate_every > self.epochs:
             raise refuse(
                 f"validate_every {self.validate_every} with epochs {self.epochs}",

@@ -62,7 +62,7 @@ class Document:
         return (1, 1)
 
 
-class _Refused(Exception):
+class _RefusedError(Exception):
     """Carries what is wrong at a node out of the reader."""
 
     def __init__(self, place: Place, path: mistakes.Path, found: str, expected: str, hint: str = "") -> None:
@@ -81,8 +81,9 @@ class _BoundedComposer(Composer):
         self.depth += 1
         if self.nodes > MAX_NODES or self.depth > MAX_DEPTH:
             mark = self.parser.peek_event().start_mark
-            limit = f"more than {MAX_NODES} values" if self.nodes > MAX_NODES else f"nesting deeper than {MAX_DEPTH} levels"
-            raise _Refused((mark.line + 1, mark.column + 1), (), limit, "a study file of ordinary size")
+            many, deep = f"more than {MAX_NODES} values", f"nesting deeper than {MAX_DEPTH} levels"
+            limit = many if self.nodes > MAX_NODES else deep
+            raise _RefusedError((mark.line + 1, mark.column + 1), (), limit, "a study file of ordinary size")
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
@@ -96,7 +97,8 @@ def read(path: Path) -> Document:
     """
     name = str(path)
     if not path.exists():
-        raise InputError([Problem(name, 0, 0, "", "no such file", "a YAML file", "`posestudy init FILE` writes one to edit")])
+        hint = "`posestudy init FILE` writes one to edit"
+        raise InputError([Problem(name, 0, 0, "", "no such file", "a YAML file", hint)])
     if not path.is_file():
         raise InputError([Problem(name, 0, 0, "", "no regular file", "a YAML file")])
     try:
@@ -124,9 +126,9 @@ def parse(text: str, name: str) -> Document:
     try:
         node = yaml.compose(text)
         if node is None:
-            raise _Refused((1, 1), (), "an empty file", "a YAML mapping")
+            raise _RefusedError((1, 1), (), "an empty file", "a YAML mapping")
         data = reader.data(node, ())
-    except _Refused as error:
+    except _RefusedError as error:
         dotted = ".".join(map(str, error.path))
         raise InputError([Problem(name, *error.place, dotted, error.found, error.expected, error.hint)]) from None
     except MarkedYAMLError as error:
@@ -144,8 +146,12 @@ def _syntax(error: MarkedYAMLError, text: str, name: str) -> Problem:
     at = lines[line - 1][column - 1 :] if line <= len(lines) else ""
     if at.startswith("\t"):
         return Problem(name, line, column, "", "a tab", "spaces", "YAML is indented with spaces only")
-    context = f" {error.context}" if error.context else ""
-    return Problem(name, line, column, "", f"{error.problem or error}{context}".strip(), "YAML")
+    text = str(error.problem or error)
+    context = f" ({error.context})" if error.context else ""
+    if text.startswith("expected ") and ", but found " in text:
+        wanted, _, found = text.removeprefix("expected ").partition(", but found ")
+        return Problem(name, line, column, "", f"{found}{context}", f"{wanted} of YAML")
+    return Problem(name, line, column, "", f"{text.removeprefix('found ')}{context}", "YAML")
 
 
 def _place(node: Node) -> Place:
@@ -162,9 +168,11 @@ class _Reader:
     def data(self, node: Node, path: mistakes.Path) -> Any:
         self.values[path] = _place(node)
         if len(self.values) > MAX_NODES:
-            raise _Refused(_place(node), (), f"aliases that expand to more than {MAX_NODES} values", "plain values")
+            found = f"aliases that expand to more than {MAX_NODES} values"
+            raise _RefusedError(_place(node), (), found, "plain values")
         if len(path) > MAX_DEPTH:
-            raise _Refused(_place(node), (), f"nesting deeper than {MAX_DEPTH} levels", "a study file of ordinary size")
+            found = f"nesting deeper than {MAX_DEPTH} levels"
+            raise _RefusedError(_place(node), (), found, "a study file of ordinary size")
         if isinstance(node, MappingNode) and node.tag == _TAG + "map":
             return self._mapping(node, path)
         if isinstance(node, SequenceNode) and node.tag == _TAG + "seq":
@@ -177,21 +185,22 @@ class _Reader:
         mapping: dict[str, Any] = {}
         for key, value in node.value:
             if not isinstance(key, ScalarNode):
-                raise _Refused(_place(key), path, "a list or mapping as a key", "a word as a key")
+                raise _RefusedError(_place(key), path, "a list or mapping as a key", "a word as a key")
             name = str(key.value)
             if not str(key.tag).startswith(_TAG) or "/" in str(key.tag):
                 raise _tag(key, path)
             if name in mapping:
                 first = self.keys[(*path, name)][0]
-                raise _Refused(_place(key), (*path, name), f"'{name}' a second time", f"each key once; the first is in line {first}")
+                expected = f"each key once; the first is in line {first}"
+                raise _RefusedError(_place(key), (*path, name), f"'{name}' a second time", expected)
             self.keys[(*path, name)] = _place(key)
             mapping[name] = self.data(value, (*path, name))
         return mapping
 
 
-def _tag(node: Node, path: mistakes.Path) -> _Refused:
+def _tag(node: Node, path: mistakes.Path) -> _RefusedError:
     tag = str(node.tag).replace(_TAG, "!!")
-    return _Refused(_place(node), path, f"the tag {tag}", "plain data", "a study file is data: leave the tag out")
+    return _RefusedError(_place(node), path, f"the tag {tag}", "plain data", "a study file is data: leave the tag out")
 
 
 def _scalar(node: ScalarNode, path: mistakes.Path) -> Any:
@@ -210,7 +219,7 @@ def _scalar(node: ScalarNode, path: mistakes.Path) -> Any:
 def _number(node: ScalarNode, kind: str, path: mistakes.Path) -> int | float:
     text = str(node.value).replace("_", "")
     if len(text) > MAX_NUMBER_DIGITS:
-        raise _Refused(_place(node), path, f"a number of {len(text)} digits", "a number of ordinary size")
+        raise _RefusedError(_place(node), path, f"a number of {len(text)} digits", "a number of ordinary size")
     digits = text.lstrip("+-").lower()
     try:
         if kind == "int":
@@ -219,7 +228,7 @@ def _number(node: ScalarNode, kind: str, path: mistakes.Path) -> int | float:
         else:
             number = float(text.replace(".inf", "inf").replace(".nan", "nan").replace(".NaN", "nan"))
     except ValueError:
-        raise _Refused(_place(node), path, repr(node.value), f"a value of type {kind}") from None
+        raise _RefusedError(_place(node), path, repr(node.value), f"a value of type {kind}") from None
     if not -1e300 < number < 1e300 or (kind == "int" and abs(number) >= 2**63):
-        raise _Refused(_place(node), path, str(node.value), "a finite number of ordinary size")
+        raise _RefusedError(_place(node), path, str(node.value), "a finite number of ordinary size")
     return number

@@ -14,7 +14,7 @@ def sync(
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="Send everything again and restore what was deleted in MLflow.")
     ] = False,
-) -> int:
+) -> None:
     """Bring MLflow and Optuna's tables up to the ledger.
 
     Both are copies: what was deleted there is sent again, what is there already stays one.
@@ -38,7 +38,6 @@ def sync(
     for sentence in delivery.problems:
         typer.echo(f"not sent: {sentence}", err=True)
     if not delivery.complete:
-        return 1
+        raise typer.Exit(1)
     done = f"sent {delivery.sent}" if delivery.sent else "nothing to send"
     typer.echo(f"{done}; MLflow at {masked(settings.mlflow_uri)} and Optuna's tables are up to the ledger")
-    return 0

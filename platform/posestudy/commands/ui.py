@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import signal
 import threading
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from posestudy.errors import MissingPieceError
 from posestudy.settings import Settings, masked
+
+if TYPE_CHECKING:
+    from posestudy.projections.servers import MlflowServer
 
 
 def ui(
@@ -19,7 +22,7 @@ def ui(
         int, typer.Option("--optuna-port", min=1, max=65535, help="Port of optuna-dashboard.")
     ] = 8080,
     no_optuna: Annotated[bool, typer.Option("--no-optuna", help="Only the MLflow UI.")] = False,
-) -> int:
+) -> None:
     """Serve the MLflow UI, and optuna-dashboard, on 127.0.0.1 until Ctrl-C."""
     from posestudy.projections.servers import MlflowServer, OptunaServer, require_free
 
@@ -61,7 +64,6 @@ def ui(
             mlflow.stop()
         if optuna is not None:
             optuna.stop()
-    return 0
 
 
 def _require_study(settings: Settings, study: str) -> None:
@@ -75,11 +77,7 @@ def _require_study(settings: Settings, study: str) -> None:
         ledger.close()
 
 
-def _page(mlflow: object, study: str | None) -> str:
-    from posestudy.projections.servers import MlflowServer
-
-    if not isinstance(mlflow, MlflowServer):
-        raise TypeError(f"expected a MlflowServer, found {type(mlflow).__name__}")
+def _page(mlflow: MlflowServer, study: str | None) -> str:
     if study is None:
         return mlflow.address
     page = mlflow.experiment_page(study)

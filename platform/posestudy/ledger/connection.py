@@ -21,7 +21,7 @@ from posestudy.errors import LedgerError, LedgerUnavailableError, MissingPieceEr
 Result = TypeVar("Result")
 
 _BUSY_TIMEOUT_MS = 10_000
-_PATIENCE_S = 120.0
+_PATIENCE_S = 60.0
 _WRITE = "posestudy_write"
 _BUSY_STATES = {"40001", "40P01", "55P03"}  # serialization failure, deadlock, lock not available
 
@@ -146,8 +146,11 @@ class Database:
         return self._run(body, writes=True)
 
     def settling(self, lease_s: float) -> bool:
-        """Whether an outage ended less than `lease_s` ago, so that holders of leases may not have renewed yet."""
-        return self._back_since is not None and time.monotonic() - self._back_since < lease_s
+        """Whether an outage ended less than `lease_s` ago, so that holders of leases may not have renewed yet.
+
+        Also while none of the calls since has got through: the next one is then the first contact.
+        """
+        return self._is_down or (self._back_since is not None and time.monotonic() - self._back_since < lease_s)
 
     def use_write_ahead_log(self) -> str:
         """Switch a SQLite file to its write-ahead log, for good; returns the journal mode it has then."""

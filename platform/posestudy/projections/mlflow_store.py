@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
 from posestudy.home import safe_part
 from posestudy.ledger import Ledger
 from posestudy.ledger.records import ProjectedRun, Snapshot, StageRecord, StudyRecord
@@ -227,6 +230,12 @@ class MlflowStore:
 
     def _client(self) -> MlflowClient:
         if self._opened is None:
+            if _same_database(self._uri, self._settings.optuna_url):
+                raise ProjectionOutageError(
+                    f"MLflow and Optuna's tables were both given the database {masked(self._uri)}; expected one each, "
+                    "for both keep their schema version in a table of the same name. Set MLFLOW_TRACKING_URI to "
+                    "another database."
+                )
             try:
                 self._opened = open_client(self._uri)
             except trouble() as error:
@@ -250,3 +259,12 @@ class MlflowStore:
     def _said(self, error: Exception) -> str:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         return cut(lines[0].replace(self._uri, masked(self._uri)), 400).rstrip(".")
+
+
+def _same_database(left: str, right: str) -> bool:
+    """Whether two URLs lead to one database, by whatever driver and user."""
+    try:
+        places = [make_url(url) for url in (left, right)]
+    except ArgumentError:
+        return False
+    return len({(url.get_backend_name(), url.host, url.port, url.database) for url in places}) == 1

@@ -80,7 +80,8 @@ def _row(row: Row) -> str:
         f"    % trial uid {_comment(uid)}, MLflow run {_comment(run) or 'none'}"
         for uid, run in zip(row.uids, row.runs, strict=True)
     )
-    return "    " + " & ".join(_entry(entry) for entry in row.entries) + r" \\" + (f"\n{addresses}" if addresses else "")
+    line = "    " + " & ".join(_entry(entry) for entry in row.entries) + r" \\"
+    return f"{line}\n{addresses}" if addresses else line
 
 
 def _comment(text: str) -> str:

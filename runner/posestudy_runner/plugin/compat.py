@@ -171,20 +171,22 @@ def allow_mmengine_checkpoints() -> None:
             raise UnpicklingError(f"the checkpoint asks for attribute {name!r} of {owner!r}, which is not allowed")
         return getattr(owner, name)
 
-    torch.serialization.add_safe_globals([
-        HistoryBuffer,
-        (statistic, "builtins.getattr"),
-        np.ndarray,
-        np.dtype,
-        type(np.dtype(np.float64)),
-        type(np.dtype(np.float32)),
-        type(np.dtype(np.int64)),
-        type(np.dtype(np.int32)),
-        (multiarray._reconstruct, "numpy._core.multiarray._reconstruct"),
-        (multiarray._reconstruct, "numpy.core.multiarray._reconstruct"),
-        (multiarray.scalar, "numpy._core.multiarray.scalar"),
-        (multiarray.scalar, "numpy.core.multiarray.scalar"),
-    ])
+    torch.serialization.add_safe_globals(
+        [
+            HistoryBuffer,
+            (statistic, "builtins.getattr"),
+            np.ndarray,
+            np.dtype,
+            type(np.dtype(np.float64)),
+            type(np.dtype(np.float32)),
+            type(np.dtype(np.int64)),
+            type(np.dtype(np.int32)),
+            (multiarray._reconstruct, "numpy._core.multiarray._reconstruct"),
+            (multiarray._reconstruct, "numpy.core.multiarray._reconstruct"),
+            (multiarray.scalar, "numpy._core.multiarray.scalar"),
+            (multiarray.scalar, "numpy.core.multiarray.scalar"),
+        ]
+    )
 
 
 def convert_bfloat16_arrays() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from mmpose.datasets.datasets.base import BaseCocoStyleDataset
 from mmpose.registry import DATASETS
 
-from posestudy.errors import UnreadableImageError
+from posestudy.errors import PoseStudyError, UnreadableImageError
 
 
 @DATASETS.register_module()
@@ -39,6 +39,20 @@ class KeypointDataset(BaseCocoStyleDataset):
                 described[table] = dict(rows)
         parsed: dict[str, Any] = super()._load_metainfo(described)
         return parsed
+
+    def load_data_list(self) -> list[dict[str, Any]]:
+        """The instances to train or test on.
+
+        Raises:
+            PoseStudyError: the annotation file has none.
+        """
+        instances: list[dict[str, Any]] = super().load_data_list()
+        if not instances:
+            raise PoseStudyError(
+                f"annotation file {self.ann_file} has no usable instance; expected at least one with a box of some area"
+                + ("" if self.keep_unlabelled else " and a visible keypoint")
+            )
+        return instances
 
     def parse_data_info(self, raw_data_info: dict[str, Any]) -> dict[str, Any] | None:
         """One instance of the annotation file, with zeroed keypoints where unlabelled ones are kept."""

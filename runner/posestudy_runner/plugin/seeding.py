@@ -40,6 +40,12 @@ class SeedSample(BaseTransform):
         self.seed = seed
         self.epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> SeedSample:
+        # Copied as it is, the epoch would leave shared memory.
+        copy = SeedSample(self.seed)
+        copy.epoch.copy_(self.epoch)
+        return copy
+
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Seed from `results["sample_idx"]`, the sample's place in the data set; `results` stay as they are."""
         seed_generators(self.seed, int(self.epoch), _SAMPLE, int(results["sample_idx"]))

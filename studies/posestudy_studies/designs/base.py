@@ -69,7 +69,9 @@ class View:
 class Replicates(Model):
     """Which seeds every cell is trained with."""
 
-    seeds: list[int] = Field(default_factory=lambda: [0], min_length=1, max_length=1000, description="Seeds, each once.")
+    seeds: list[int] = Field(
+        default_factory=lambda: [0], min_length=1, max_length=1000, description="Seeds, each once."
+    )
     when: Literal["always"] = Field("always", description="`always`: every cell with every seed.")
 
     @field_validator("seeds")
@@ -98,7 +100,7 @@ class Design(Model):
     name: str = Field(description="Name of the stage, unique in the study.")
     design: str = Field(description="How the stage makes its cells.")
     carry: str = Field(
-        "best", description="What the stage starts from: `best` cell of the stage before, its `baseline`, or a cell's name."
+        "best", description="What to start from: the `best` cell of the stage before, its `baseline`, or a cell's name."
     )
     replicates: Replicates | None = Field(None, description="Seeds of this stage, in place of the study's.")
     include_baseline: bool = Field(True, description="Train the configuration the stage starts from as its first cell.")

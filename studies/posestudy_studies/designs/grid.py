@@ -50,7 +50,8 @@ class Grid(Design):
         wrong: list[Mistake] = []
         count = math.prod(len(levels) for levels in self.factors.values())
         if count > MAX_CELLS:
-            wrong.append(Mistake(("factors",), f"{count} combinations", f"at most {MAX_CELLS}", "a search samples large spaces"))
+            hint = "a search samples large spaces"
+            wrong.append(Mistake(("factors",), f"{count} combinations", f"at most {MAX_CELLS}", hint))
         for factor, levels in self.factors.items():
             texts = [level_text(level) for level in levels]
             for i, text in enumerate(texts):

@@ -20,7 +20,8 @@ def designs() -> dict[str, type[Design]]:
         try:
             loaded = entry.load()
         except Exception as error:  # noqa: BLE001 - a broken third-party design must not take `posestudy` down
-            warnings.warn(f"design '{entry.name}' ({entry.value}) cannot be loaded: {error}", PoseStudyWarning, stacklevel=2)
+            text = f"design '{entry.name}' ({entry.value}) cannot be loaded: {error}"
+            warnings.warn(text, PoseStudyWarning, stacklevel=2)
             continue
         if isinstance(loaded, type) and issubclass(loaded, Design):
             found[entry.name] = loaded

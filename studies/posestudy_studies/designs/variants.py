@@ -28,7 +28,7 @@ class Variants(Design):
     design: Literal["variants"]
     variants: dict[str, dict[str, Any]] = Field(
         min_length=1, max_length=10_000, json_schema_extra=_schema(),
-        description="Name of each cell with the factors it sets, as `optimizer.lr: 1e-4`; `label` and `note` are shown.",
+        description="Name of each cell with the factors it sets, as `optimizer.lr: 1e-4`; `label`, `note` are shown.",
     )  # fmt: skip
 
     def opening(self, start: Training) -> list[Proposal]:
@@ -54,7 +54,8 @@ class Variants(Design):
                 hint = "the baseline is a cell of every stage; `include_baseline: false` leaves it out"
                 wrong.append(Mistake(path, "'baseline'", "another name", hint, at_key=True))
             if not _levels(variant):
-                wrong.append(Mistake(path, "no factor", "at least one factor with its level, as `sigma: 1.5`", at_key=True))
+                expected = "at least one factor with its level, as `sigma: 1.5`"
+                wrong.append(Mistake(path, "no factor", expected, at_key=True))
             wrong += [
                 Mistake((*path, word), show(variant[word]), "text", "put it in quotes")
                 for word in _WORDS

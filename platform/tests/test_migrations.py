@@ -1,0 +1,162 @@
+"""Opening a ledger: made once, brought up to date, refused where it is newer, damaged or out of reach."""
+
+from __future__ import annotations
+
+import multiprocessing
+import sqlite3
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+
+import alembic.command
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from posestudy.errors import LedgerError, LedgerUnavailableError, NotFoundError
+from posestudy.home import Home
+from posestudy.ledger import Ledger, schema
+from posestudy.testing import put_small_study
+
+
+@pytest.fixture
+def engine(ledger_url: str) -> Iterator[sa.Engine]:
+    made = sa.create_engine(ledger_url)
+    yield made
+    made.dispose()
+
+
+def open_and_put(url: str, index: int) -> None:
+    ledger = Ledger.open(url)
+    ledger.put_study(f"s{index}", {}, "")
+    ledger.close()
+
+
+def test_the_migrations_make_exactly_the_schema(ledger_url: str, engine: sa.Engine) -> None:
+    Ledger.open(ledger_url).close()
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"version_table": schema.VERSION_TABLE})
+        assert compare_metadata(context, schema.metadata) == []
+        assert context.get_current_revision() == schema.REVISION
+
+
+def test_the_revisions_named_are_those_shipped() -> None:
+    folder = resources.files("posestudy.ledger").joinpath("migrations")
+    script = ScriptDirectory(str(folder))
+    assert script.get_heads() == [schema.REVISION]
+    shipped = [revision.revision for revision in script.walk_revisions()]
+    assert tuple(reversed(shipped)) == schema.KNOWN_REVISIONS
+
+
+@pytest.mark.parametrize("count", [6, pytest.param(32, marks=pytest.mark.slow)])
+def test_many_processes_may_start_at_once_on_an_empty_place(ledger_url: str, count: int) -> None:
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=open_and_put, args=(ledger_url, index)) for index in range(count)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0] * count
+    ledger = Ledger.open(ledger_url)
+    assert {study.name for study in ledger.studies()} == {f"s{index}" for index in range(count)}
+    ledger.close()
+
+
+def test_opening_again_finds_what_was_written(ledger_url: str) -> None:
+    first = Ledger.open(ledger_url)
+    put_small_study(first)
+    first.close()
+    second = Ledger.open(ledger_url)
+    assert [study.name for study in second.studies()] == ["small"]
+    second.close()
+
+
+def test_a_newer_ledger_is_refused_and_left_alone(ledger_url: str, engine: sa.Engine) -> None:
+    Ledger.open(ledger_url).close()
+    with engine.begin() as connection:
+        connection.execute(sa.text("UPDATE posestudy_version SET version_num = '9999'"))
+    with pytest.raises(LedgerError, match=r"newer posestudy: found schema 9999.*upgrade posestudy"):
+        Ledger.open(ledger_url)
+    with engine.connect() as connection:
+        assert connection.scalar(sa.text("SELECT version_num FROM posestudy_version")) == "9999"
+
+
+def test_a_first_start_that_dies_half_way_leaves_nothing(
+    ledger_url: str, engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really_upgrade = alembic.command.upgrade
+
+    def die_after(*arguments: object) -> None:
+        really_upgrade(*arguments)  # type: ignore[arg-type]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(alembic.command, "upgrade", die_after)
+    with pytest.raises(KeyboardInterrupt):
+        Ledger.open(ledger_url)
+    assert sa.inspect(engine).get_table_names() == []
+    monkeypatch.undo()
+    ledger = Ledger.open(ledger_url)
+    put_small_study(ledger)
+    ledger.close()
+
+
+def test_sqlite_is_durable_and_shared(home: Home) -> None:
+    ledger = Ledger.open(f"sqlite:///{home.database}")
+    settings = ledger._database.read(
+        lambda c: [c.exec_driver_sql(f"PRAGMA {p}").scalar() for p in ("journal_mode", "synchronous", "foreign_keys")]
+    )
+    ledger.close()
+    assert settings == ["wal", 2, 1]
+
+
+def test_asking_for_a_ledger_that_is_not_there_makes_none(home: Home) -> None:
+    with pytest.raises(NotFoundError, match="no ledger at"):
+        Ledger.open(f"sqlite:///{home.database}", create=False)
+    assert not home.root.exists()
+
+
+def test_a_file_that_is_no_ledger_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "posestudy.db"
+    path.write_text("these are not the bytes of a database, and there are many of them " * 20)
+    with pytest.raises(LedgerError, match="damaged or not a ledger"):
+        Ledger.open(f"sqlite:///{path}")
+
+
+def test_a_ledger_whose_tables_are_gone_is_damaged(home: Home) -> None:
+    ledger = Ledger.open(f"sqlite:///{home.database}")
+    with sqlite3.connect(home.database) as connection:
+        connection.execute("DROP TABLE value")
+    put_small_study(ledger)
+    with pytest.raises(LedgerError, match="restore it from a backup"):
+        ledger.snapshot("small")
+    ledger.close()
+
+
+def test_a_home_below_a_file_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LedgerError, match="cannot make the folder"):
+        Ledger.open(f"sqlite:///{tmp_path}/file/home/posestudy.db")
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("nonsense", "not a database URL"),
+        ("mysql://user:secret@host/db", "cannot live in mysql"),
+        ("sqlite://", "needs a file"),
+    ],
+)
+def test_urls_that_cannot_hold_a_ledger(url: str, words: str) -> None:
+    with pytest.raises(LedgerError, match=words) as raised:
+        Ledger.open(url)
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.postgres
+def test_a_server_out_of_reach_is_unavailable_and_its_password_stays_hidden() -> None:
+    pytest.importorskip("psycopg")
+    with pytest.raises(LedgerUnavailableError, match="cannot be used just now") as raised:
+        Ledger.open("postgresql://user:secret@127.0.0.1:1/db")
+    assert "secret" not in str(raised.value)

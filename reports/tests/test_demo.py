@@ -1,0 +1,42 @@
+"""The demonstration's data and study file; the whole of it is run by `make demo`."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from posestudy_reports import demo
+
+
+@pytest.fixture
+def small(monkeypatch):
+    monkeypatch.setattr(demo, "TRAIN", 3)
+    monkeypatch.setattr(demo, "VAL", 2)
+
+
+def test_it_draws_once(small, tmp_path):
+    root = tmp_path / "demo-data"
+    assert demo.prepare(root)
+    before = {p: p.stat().st_mtime_ns for p in root.rglob("*")}
+    assert not demo.prepare(root)
+    assert {p: p.stat().st_mtime_ns for p in root.rglob("*")} == before
+    assert len(json.loads((root / "annotations" / "train.json").read_text())["images"]) == 3
+
+
+def test_it_draws_again_what_is_not_whole(small, tmp_path):
+    root = tmp_path / "demo-data"
+    demo.prepare(root)
+    (root / "images" / "val_00001.jpg").unlink()
+    assert demo.prepare(root)
+    assert (root / "images" / "val_00001.jpg").is_file()
+
+
+def test_it_draws_again_when_other_pictures_are_wanted(small, tmp_path, monkeypatch):
+    root = tmp_path / "demo-data"
+    demo.prepare(root)
+    before = (root / "images" / "train_00001.jpg").read_bytes()
+    monkeypatch.setattr(demo, "SEED", demo.SEED + 1)
+    assert demo.prepare(root)
+    assert (root / "images" / "train_00001.jpg").read_bytes() != before
+    assert not (tmp_path / "demo-data.new").exists()

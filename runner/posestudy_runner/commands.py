@@ -1,0 +1,107 @@
+"""`posestudy launch` and `posestudy worker`; `doctor` is offered from here as well."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from posestudy.errors import PoseStudyError, nearest
+from posestudy.settings import Settings
+from posestudy.vocabulary import Outcome
+from posestudy_runner.doctor import doctor as doctor
+
+if TYPE_CHECKING:
+    from posestudy_runner.context import PoolOptions
+
+StartOption = Annotated[
+    str, typer.Option("--start", help="How trial processes start: forkserver (fast) or spawn; equal results.")
+]
+LeaseOption = Annotated[
+    float, typer.Option("--lease", min=1.0, help="Seconds until a silent worker's trial is given to another.")
+]
+MemoryOption = Annotated[
+    float | None, typer.Option("--memory-limit", min=64.0, help="MiB a trial process may take; default: no limit.")
+]
+
+
+def launch(
+    study: Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="The study file.")],
+    workers: Annotated[
+        int | None, typer.Option("--workers", "-n", min=1, max=1024, help="Trials at a time; default: one a device.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the study file; repeatable.")
+    ] = None,
+    retry: Annotated[
+        str, typer.Option("--retry", metavar="OUTCOME,...", help="Run trials with these outcomes again from the start.")
+    ] = "",
+    engine: Annotated[str, typer.Option("--engine", help="Who places workers.")] = "local",
+    start: StartOption = "forkserver",
+    lease: LeaseOption = 60.0,
+    memory_limit: MemoryOption = None,
+) -> None:
+    """Train every trial of a study; call it again to resume."""
+    options = _options(start, lease, memory_limit)
+    outcomes = parse_outcomes(retry)
+    from posestudy_runner.launching import run_study
+    from posestudy_studies.file import load
+
+    loaded = load(study, overrides or ())
+    source = study.read_text(encoding="utf-8")
+    code = run_study(
+        loaded,
+        source,
+        Settings.resolve(),
+        workers=workers,
+        retry=outcomes,
+        engine_name=engine,
+        options=options,
+        resume_with=_same_command(),
+    )
+    raise typer.Exit(code)
+
+
+def worker(
+    study: Annotated[str, typer.Argument(metavar="STUDY", help="A launched study's name.")],
+    start: StartOption = "forkserver",
+    lease: LeaseOption = 60.0,
+    memory_limit: MemoryOption = None,
+) -> None:
+    """Join a launched study with one worker."""
+    options = _options(start, lease, memory_limit)
+    from posestudy_runner.launching import join_study
+
+    raise typer.Exit(join_study(study, Settings.resolve(), options=options))
+
+
+def parse_outcomes(text: str) -> list[Outcome]:
+    """`failed,timed_out` as outcomes.
+
+    Raises:
+        PoseStudyError: a word is no outcome, naming those there are.
+    """
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    known = [outcome.value for outcome in Outcome]
+    for word in words:
+        if word not in known:
+            hint = nearest(word, known)
+            raise PoseStudyError(f"--retry: found '{word}', expected some of {', '.join(known)} {hint}".strip())
+    return [Outcome(word) for word in words]
+
+
+def _options(start: str, lease: float, memory_limit: float | None) -> PoolOptions:
+    from posestudy_runner.context import PoolOptions
+    from posestudy_runner.forkserver import StartMethod
+
+    known = [method.value for method in StartMethod]
+    if start not in known:
+        raise PoseStudyError(f"--start: found '{start}', expected one of {', '.join(known)}")
+    return PoolOptions(lease_s=lease, start=start, memory_limit_mb=memory_limit)
+
+
+def _same_command() -> str:
+    return shlex.join(["posestudy", *sys.argv[1:]])

@@ -1,0 +1,146 @@
+"""Running a study from its model to its last trial: what `launch`, `worker` and the demo share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+
+import typer
+
+from posestudy.errors import InputError
+from posestudy.ledger import Ledger
+from posestudy.ledger.records import Snapshot
+from posestudy.settings import Settings
+from posestudy.vocabulary import METRICS, AttemptEnd, Outcome, TrialState
+from posestudy_runner.context import PoolOptions, owner_is_dead
+from posestudy_runner.display import display_for
+from posestudy_runner.engines import Placement, engine
+from posestudy_runner.pool import Goal
+from posestudy_runner.steering import Steering, study_steering
+from posestudy_studies.spec import Study
+
+Say = Callable[[str], None]
+
+
+def run_study(
+    study: Study,
+    source: str,
+    settings: Settings,
+    *,
+    workers: int | None = None,
+    retry: Collection[Outcome] = (),
+    engine_name: str = "local",
+    options: PoolOptions | None = None,
+    resume_with: str | None = None,
+    say: Say = typer.echo,
+) -> int:
+    """Check the data, put the study into the ledger and train until it is done. Calling it again resumes.
+
+    Args:
+        study: as `posestudy_studies.file.load` gives it.
+        source: the text of the study file, kept with the results.
+        settings: which home, ledger and MLflow store.
+        workers: trials at a time on this machine; None for one a device.
+        retry: put trials that ended so back to run.
+        engine_name: who places workers.
+        options: how the pool works.
+        resume_with: the command to print when the user ends it early.
+        say: where summary lines go.
+
+    Returns:
+        0 when the study is done, 1 when a trial failed or cells are still open.
+
+    Raises:
+        InputError: the data set has problems; nothing was trained.
+        MissingPieceError: trials cannot run here.
+    """
+    from posestudy_studies import dataset
+
+    run = engine(engine_name)
+    problems = dataset.problems(study)
+    if problems:
+        raise InputError(problems)
+    sealed = dataset.sealed(study)
+    ledger = Ledger.open(settings.database_url)
+    try:
+        ledger.put_study(sealed.study, sealed.model_dump(mode="json"), source)
+        if retry:
+            say(f"{ledger.retry(sealed.study, set(retry))} trials put back to run")
+        free_dead_leases(ledger, sealed.study)
+        ended = run(_placement(sealed, ledger, settings, workers, options or PoolOptions(), study_steering()))
+        snapshot = ledger.snapshot(sealed.study, values=False)
+    finally:
+        ledger.close()
+    for line in summary(snapshot):
+        say(line)
+    if ended and snapshot.study.state != "closed":
+        say(f"resume with: {resume_with or 'the same command'}")
+    say(f"report with: posestudy report {sealed.study} --out out/{sealed.study}")
+    return exit_code(snapshot)
+
+
+def join_study(name: str, settings: Settings, *, options: PoolOptions | None = None, say: Say = typer.echo) -> int:
+    """Work for a launched study with one slot until it is done; returns as `run_study` does.
+
+    Raises:
+        NotFoundError: no such study, naming the nearest.
+    """
+    ledger = Ledger.open(settings.database_url, create=False)
+    try:
+        study = Study.model_validate(ledger.study(name).document)
+        placement = _placement(study, ledger, settings, 1, options or PoolOptions(), study_steering())
+        ended = engine("local")(placement)
+        snapshot = ledger.snapshot(name, values=False)
+    finally:
+        ledger.close()
+    for line in summary(snapshot):
+        say(line)
+    if ended:
+        say(f"resume with: posestudy worker {name}")
+    return exit_code(snapshot)
+
+
+def _placement(
+    study: Study, ledger: Ledger, settings: Settings, workers: int | None, options: PoolOptions, steering: Steering
+) -> Placement:
+    hours = study.budget.trial_hours if study.budget else None
+    limit_s = None if hours is None else hours * 3600
+    goal = Goal(study.study, study.metric, METRICS[study.metric].direction.value, limit_s)
+    display = display_for(study.metric, f"study {study.study}")
+    return Placement(ledger, settings.home, goal, steering, display, options, workers)
+
+
+def free_dead_leases(ledger: Ledger, name: str) -> int:
+    """Give back at once the leases of workers of this machine that died, as after a crash; returns how many."""
+    freed = 0
+    for trial in ledger.snapshot(name, values=False).trials:
+        if trial.state is TrialState.RUNNING and owner_is_dead(trial.owner):
+            freed += ledger.release(trial.uid, trial.fence, AttemptEnd.LOST, f"the worker {trial.owner} died")
+    return freed
+
+
+def summary(snapshot: Snapshot) -> Sequence[str]:
+    """What was done and what is open, a line each."""
+    stage_of = {cell.id: cell.stage_id for cell in snapshot.cells}
+    lines = []
+    for stage in snapshot.stages:
+        trials = [t for t in snapshot.trials if stage_of[t.cell_id] == stage.id]
+        counts: dict[str, int] = {}
+        for trial in trials:
+            word = trial.outcome.value if trial.outcome else trial.state.value.lower()
+            counts[word] = counts.get(word, 0) + 1
+        told = ", ".join(f"{count} {word}" for word, count in sorted(counts.items()))
+        carried = f"; {stage.carry_reason}" if stage.carry_reason else ""
+        lines.append(f"{stage.name}: {len(trials)} trials ({told}){carried}")
+    failed = [t for t in snapshot.trials if t.outcome is Outcome.FAILED]
+    for trial in failed:
+        why = (trial.message or "no message").splitlines()[0]
+        lines.append(f"trial {trial.number} failed: {why} (posestudy logs {snapshot.study.name} {trial.number})")
+    if failed:
+        lines.append("launch again with --retry failed to run them again")
+    return lines
+
+
+def exit_code(snapshot: Snapshot) -> int:
+    """0 when the study is closed and no trial failed, else 1."""
+    failed = any(trial.outcome is Outcome.FAILED for trial in snapshot.trials)
+    return 0 if snapshot.study.state == "closed" and not failed else 1

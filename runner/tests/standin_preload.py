@@ -1,0 +1,3 @@
+"""A preload without torch, for pools whose trials are stand-ins."""
+
+LOADED = True

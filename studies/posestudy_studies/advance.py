@@ -1,0 +1,144 @@
+"""What comes next in a study, as a pure function of what the ledger holds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from posestudy.ledger.records import AddCells, Change, CloseStage, CloseStudy, OpenStage, Snapshot, StageRecord
+from posestudy.vocabulary import METRICS, Direction, Outcome, TrialState
+from posestudy_studies import cells
+from posestudy_studies.designs.base import BASELINE, Proposal, View
+from posestudy_studies.spec import Study
+from posestudy_studies.training import Training
+
+
+def advance(snapshot: Snapshot) -> list[Change]:
+    """The changes to apply now, in order; `[]` where trials must finish first or the study is closed.
+
+    Opens the stages one after the other, asks their designs for further cells, closes a stage when all its
+    trials are done, and closes the study after its last stage. Call it again after each applied change.
+    """
+    if snapshot.study.state == "closed":
+        return []
+    study = Study.model_validate(snapshot.study.document)
+    stages = sorted(snapshot.stages, key=lambda s: s.ordinal)
+    if not stages:
+        return [_opened(study, 0, study.baseline)]
+    last = View(snapshot, stages[-1])
+    if last.stage.state == "closed":
+        following = last.stage.ordinal + 1
+        return [CloseStudy()] if following >= len(study.stages) else [_opened(study, following, _carried_config(last))]
+    return _continued(study, last)
+
+
+def _opened(study: Study, ordinal: int, start: Training) -> OpenStage:
+    design = study.stages[ordinal]
+    proposals = [cells.baseline_proposal()] if design.include_baseline else []
+    proposals += design.opening(start)
+    return OpenStage(
+        ordinal=ordinal,
+        name=design.name,
+        design=design.design,
+        baseline=BASELINE if design.include_baseline else None,
+        start=start.model_dump(mode="json"),
+        cells=tuple(cells.new_cell(study, start, p, study.seeds(design)) for p in proposals),
+    )
+
+
+def _continued(study: Study, view: View) -> list[Change]:
+    if view.stage.ordinal >= len(study.stages):
+        return []
+    design = study.stages[view.stage.ordinal]
+    start = Training.model_validate(view.stage.start)
+    known = {cell.name for cell in view.cells}
+    # Cells an edited study file has gained are added to a stage that is still open.
+    wanted: Sequence[Proposal] = [p for p in design.opening(start) if p.name not in known]
+    wanted = wanted or design.following(start, view)
+    if wanted:
+        new = tuple(cells.new_cell(study, start, p, study.seeds(design)) for p in wanted)
+        return [AddCells(view.stage.id, view.stage.version, new)]
+    if any(t.state is not TrialState.DONE for t in view.trials) or not design.complete(view):
+        return []
+    name, reason = _carried(study, view)
+    return [CloseStage(view.stage.id, view.stage.version, name, reason)]
+
+
+def _carried_config(view: View) -> Training:
+    for cell in view.cells:
+        if cell.name == view.stage.carried:
+            return Training.model_validate(cell.config)
+    # `baseline` without a cell of its own (`include_baseline: false`).
+    return Training.model_validate(view.stage.start)
+
+
+@dataclass(frozen=True)
+class _Result:
+    name: str
+    value: float
+    completed: int
+    seeds: int
+
+
+def _results(view: View) -> list[_Result]:
+    found: list[_Result] = []
+    for cell in view.cells:
+        trials = [t for t in view.trials if t.cell_id == cell.id]
+        values = [
+            t.final_value
+            for t in trials
+            if t.outcome is Outcome.COMPLETED and t.final_value is not None and math.isfinite(t.final_value)
+        ]
+        if values:
+            found.append(_Result(cell.name, math.fsum(values) / len(values), len(values), len(trials)))
+    return found
+
+
+def _carried(study: Study, view: View) -> tuple[str, str]:
+    """The cell the next stage starts from, and why."""
+    following = view.stage.ordinal + 1
+    carry = study.stages[following].carry if following < len(study.stages) else "best"
+    if carry != "best":
+        return carry, f"{carry}: stage '{study.stages[following].name}' says `carry: {carry}`."
+    results = _results(view)
+    if not results:
+        return BASELINE, f"baseline: no cell of stage '{view.stage.name}' completed with a value of {study.metric}."
+    direction = METRICS[study.metric].direction
+    best = results[0]
+    for result in results[1:]:
+        if direction.better(result.value, best.value):
+            best = result
+    return best.name, _reason(study, view.stage, best, results, len(view.cells), direction)
+
+
+def _reason(
+    study: Study, stage: StageRecord, best: _Result, results: Sequence[_Result], count: int, direction: Direction
+) -> str:
+    baseline = next((r for r in results if r.name == stage.baseline), None)
+    value, reference = _texts(best.value, baseline.value if baseline else best.value)
+    what = f"{study.metric} {value}"
+    if best.seeds > 1:
+        what += f" (mean of {best.completed} of {best.seeds} seeds)"
+    superlative = "best" if direction is Direction.MORE else "best (lowest)"
+    text = f"{best.name}: {what} is the {superlative} of {count} cell{'s' if count > 1 else ''}"
+    if baseline and best.name != baseline.name:
+        text += f" (baseline {reference})"
+    if stage.baseline and not baseline:
+        text += " (the baseline has no value)"
+    without = count - len(results)
+    if without:
+        text += f"; {without} without a value"
+    tied = [r.name for r in results if r.value == best.value and r.name != best.name]
+    if tied:
+        text += f"; ties with {', '.join(tied)} go to the earlier cell"
+    return text + "."
+
+
+def _texts(left: float, right: float) -> tuple[str, str]:
+    """Both numbers with three decimals, or with as many as it takes to tell them apart."""
+    for digits in range(3, 10):
+        texts = (f"{left:.{digits}f}", f"{right:.{digits}f}")
+        if left == right or texts[0] != texts[1]:
+            break
+    return texts

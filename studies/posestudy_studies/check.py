@@ -1,0 +1,235 @@
+"""Finds every mistake of a study's data in one go, in the user's words and places."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from posestudy.errors import PoseStudyError, nearest
+from posestudy_studies import factors, layouts, mistakes
+from posestudy_studies.designs.base import BASELINE, Design, Probe
+from posestudy_studies.designs.registry import designs
+from posestudy_studies.mistakes import Mistake, show
+from posestudy_studies.spec import Study
+from posestudy_studies.training import Training
+
+_TYPES = {
+    "string_type": "text", "bool_type": "true or false", "dict_type": "a mapping", "model_type": "a mapping",
+    "model_attributes_type": "a mapping", "list_type": "a list", "tuple_type": "a list", "float_type": "a number",
+    "int_type": "a whole number", "int_from_float": "a whole number", "finite_number": "a finite number",
+    "string_too_short": "text that is not empty",
+}  # fmt: skip
+_BOUNDS = {"greater_than": ("above", "gt"), "greater_than_equal": ("of at least", "ge"),
+           "less_than": ("below", "lt"), "less_than_equal": ("of at most", "le")}  # fmt: skip
+_FIELDS = {
+    "input_size": "[width, height], two whole numbers of pixels",
+    "amp": "true, false, float16 or bfloat16",
+    "model": "a preset's name or {config: FILE}",
+}
+
+
+def examine(data: Any) -> tuple[Study | None, list[Mistake]]:
+    """The study in `data`, or every mistake in it; exactly one of the two is empty."""
+    if not isinstance(data, dict):
+        return None, [Mistake((), show(data), "a mapping with the keys study, dataset, baseline, stages, ...")]
+    found: list[Mistake] = []
+    study: Study | None = None
+    try:
+        study = Study.model_validate(data)
+    except ValidationError as error:
+        found += translated(error, Study, data)
+    dataset = data.get("dataset")
+    if isinstance(dataset, dict):
+        found += _dataset(dataset)
+    found += _stages(data)
+    return (None, found) if found else (study, [])
+
+
+def translated(error: ValidationError, model: type[BaseModel], data: Any) -> list[Mistake]:
+    """pydantic's errors about `data`, which is no valid `model`, in a user's words."""
+    return [_translated(detail, model, data) for detail in error.errors(include_url=False)]
+
+
+def _translated(detail: ErrorDetails, model: type[BaseModel], data: Any) -> Mistake:
+    kind, context = detail["type"], detail.get("ctx", {})
+    path = _path(detail["loc"], data, missing=kind == "missing")
+    found, field = show(detail["input"]), str(path[-1]) if path else ""
+    if kind == "posestudy":
+        return Mistake(path, str(context["found"]), str(context["expected"]), str(context["hint"]))
+    if kind == "posestudy_expected":
+        return Mistake(path, found, str(context["expected"]))
+    if kind == "missing":
+        return Mistake(path, "nothing", "this key, which every study needs" if len(path) == 1 else "this required key")
+    if kind == "extra_forbidden":
+        names = _known(model, path[:-1], data)
+        return Mistake(path, f"unknown key '{field}'", f"one of {', '.join(names)}", nearest(field, names), at_key=True)
+    if kind in ("union_tag_invalid", "union_tag_not_found"):
+        name = detail["input"].get("design") if isinstance(detail["input"], dict) else None
+        return Mistake((*path, "design"), show(name), f"one of {', '.join(designs())}", nearest(str(name), designs()))
+    if kind in _BOUNDS:
+        words, key = _BOUNDS[kind]
+        number = "a whole number" if isinstance(context[key], int) and isinstance(detail["input"], int) else "a number"
+        return Mistake(path, found, f"{number} {words} {context[key]:g}")
+    if field in _FIELDS:
+        return Mistake(path, found, _FIELDS[field])
+    if kind in _TYPES:
+        return Mistake(path, found, _TYPES[kind])
+    if kind == "literal_error":
+        return Mistake(path, found, str(context["expected"]).replace("'", ""), _literal_hint(detail))
+    if kind in ("too_short", "too_long"):
+        limit = f"at least {context['min_length']}" if kind == "too_short" else f"at most {context['max_length']}"
+        return Mistake(path, f"{context['actual_length']} entries", f"{limit} entries")
+    return Mistake(path, found, detail["msg"][:1].lower() + detail["msg"][1:])
+
+
+def _literal_hint(detail: ErrorDetails) -> str:
+    words = str(detail["ctx"]["expected"]).replace(" or ", ", ").replace("'", "").split(", ")
+    return nearest(str(detail["input"]), words)
+
+
+def _path(location: tuple[int | str, ...], data: Any, *, missing: bool) -> mistakes.Path:
+    """pydantic's location without the tags of unions, which do not stand in the file."""
+    path: list[str | int] = []
+    for i, part in enumerate(location):
+        inside = isinstance(data, dict) and part in data
+        inside = inside or (isinstance(data, list) and isinstance(part, int) and part < len(data))
+        if inside:
+            path.append(part)
+            data = data[part]
+        elif missing and i == len(location) - 1:
+            path.append(part)
+    return tuple(path)
+
+
+def _known(model: type[BaseModel], path: mistakes.Path, data: Any) -> list[str]:
+    """The keys that may stand in the mapping at `path`."""
+    annotation: Any = model
+    for part in path:
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            annotation = annotation.model_fields[str(part)].annotation if part in annotation.model_fields else None
+        else:
+            annotation = next((a for a in _items(annotation)), None)
+        data = data[part]
+        candidates = factors.models_in(annotation)
+        if candidates:
+            annotation = candidates[0]
+        if annotation is Design:
+            annotation = designs().get(data.get("design"), Design)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [name for name in annotation.model_fields if name != "fingerprint"]
+    return []
+
+
+def _items(annotation: Any) -> list[Any]:
+    if get_origin(annotation) is Annotated:
+        return _items(get_args(annotation)[0])
+    return list(get_args(annotation))[-1:] if get_origin(annotation) in (list, dict, tuple) else []
+
+
+def _dataset(dataset: dict[str, Any]) -> list[Mistake]:
+    found: list[Mistake] = []
+    if dataset.get("fingerprint") is not None:
+        found.append(Mistake(("dataset", "fingerprint"), "a fingerprint", "no such key; it is computed", at_key=True))
+    keypoints = dataset.get("keypoints")
+    if isinstance(keypoints, str) and not layouts.is_file(keypoints) and keypoints not in layouts.names():
+        expected = f"one of {', '.join(layouts.names())}, or a YAML file"
+        found.append(Mistake(("dataset", "keypoints"), repr(keypoints), expected, nearest(keypoints, layouts.names())))
+    return found
+
+
+def _stages(data: dict[str, Any]) -> list[Mistake]:
+    """What is wrong with the stages beyond their types, as far as each part is readable by itself."""
+    stages = data.get("stages")
+    if not isinstance(stages, list):
+        return []
+    found: list[Mistake] = []
+    try:
+        baseline = Training.model_validate(data.get("baseline"))
+    except ValidationError:
+        baseline = None
+    names: dict[str, int] = {}
+    before: Design | None = None
+    for i, raw in enumerate(stages):
+        stage = _stage(raw)
+        name = raw.get("name") if isinstance(raw, dict) else None
+        if isinstance(name, str) and name in names:
+            found.append(Mistake(("stages", i, "name"), f"{name!r} a second time", "a name of its own for every stage"))
+        names[str(name)] = i
+        if stage is not None:
+            found += [m.under("stages", i) for m in stage.mistakes()]
+            found += [m.under("stages", i) for m in _probed(stage, baseline)]
+            found += [m.under("stages", i) for m in _carry(stage, before, first=i == 0, baseline=baseline)]
+        before = stage
+    return found
+
+
+def _stage(raw: Any) -> Design | None:
+    if not isinstance(raw, dict) or not isinstance(raw.get("design"), str) or raw["design"] not in designs():
+        return None
+    try:
+        return designs()[raw["design"]].model_validate(raw)
+    except ValidationError:
+        return None
+
+
+def _carry(stage: Design, before: Design | None, *, first: bool, baseline: Training | None) -> list[Mistake]:
+    if stage.carry in ("best", BASELINE):
+        return []
+    if first:
+        return [Mistake(("carry",), repr(stage.carry), "best or baseline", "no stage comes before the first")]
+    if before is None or baseline is None:
+        return []
+    try:
+        known = [proposal.name for proposal, _ in before.planned(baseline)]
+    except PoseStudyError:
+        return []
+    if stage.carry in known:
+        return []
+    expected = f"best, baseline or a cell of stage '{before.name}': {', '.join(known[:12])}"
+    return [Mistake(("carry",), repr(stage.carry), expected, nearest(stage.carry, ["best", BASELINE, *known]))]
+
+
+def _probed(stage: Design, baseline: Training | None) -> list[Mistake]:
+    found: dict[tuple[mistakes.Path, str], Mistake] = {}
+    for probe in stage.probes():
+        for mistake in _unknown_factors(probe) or (_applied(probe, baseline) if baseline else []):
+            found.setdefault((mistake.path, mistake.found), mistake)
+    return list(found.values())
+
+
+def _unknown_factors(probe: Probe) -> list[Mistake]:
+    known, expected = factors.known(), "a factor of the baseline, as optimizer.lr"
+    return [
+        Mistake(probe.places[f], f"unknown factor '{f}'", expected, nearest(f, known), at_key=True)
+        for f in probe.levels
+        if f not in known
+    ]
+
+
+def _applied(probe: Probe, baseline: Training) -> list[Mistake]:
+    """What pydantic says of the levels on the baseline, told at the level that causes it."""
+    config = baseline.model_dump(mode="json")
+    for factor, level in probe.levels.items():
+        factors.put(config, factor, level)
+    try:
+        Training.model_validate(config)
+    except ValidationError as error:
+        return [_placed(mistake, probe) for mistake in translated(error, Training, config)]
+    return []
+
+
+def _placed(mistake: Mistake, probe: Probe) -> Mistake:
+    dotted = ".".join(str(part) for part in mistake.path)
+    for factor, place in _longest_first(probe.places):
+        if dotted == factor or dotted.startswith(factor + "."):
+            rest = mistake.path[len(factor.split(".")) :]
+            return Mistake((*place, *rest), mistake.found, mistake.expected, mistake.hint, mistake.at_key)
+    hint = mistake.hint or "with the baseline's other factors"
+    return Mistake(probe.path, mistake.found, mistake.expected, hint, at_key=True)
+
+
+def _longest_first(places: Mapping[str, mistakes.Path]) -> list[tuple[str, mistakes.Path]]:
+    return sorted(places.items(), key=lambda item: -len(item[0]))

@@ -1,0 +1,162 @@
+"""Looks at a data set before any training time is spent on it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from posestudy.errors import InputError, Problem
+from posestudy_studies import cells, images, layouts
+from posestudy_studies.annotations import SplitFacts, inspect_annotations
+from posestudy_studies.spec import Dataset, Split, Study
+
+MAX_SHOWN = 20
+
+
+@dataclass
+class Inspection:
+    """What was seen of a data set.
+
+    Attributes:
+        problems: mistakes that forbid training.
+        notes: sentences worth reading that forbid nothing.
+        facts: counts by split name.
+    """
+
+    problems: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    facts: dict[str, SplitFacts] = field(default_factory=dict)
+
+
+def problems(study: Study) -> list[Problem]:
+    """Every mistake in the data set of `study`; long rows of the same kind are cut after the first twenty."""
+    return inspect(study).problems
+
+
+def inspect(study: Study) -> Inspection:
+    """Read annotations and images of `study`. Reads every image's header and decodes up to 5,000 images fully."""
+    dataset, seen = study.dataset, Inspection()
+    root = Path(dataset.root)
+    if not root.is_dir():
+        found = "no such folder" if not root.exists() else "no folder"
+        hint = "say where the data is with --set dataset.root=DIR"
+        return Inspection([Problem(dataset.root, 0, 0, "dataset.root", found, "the folder of the data set", hint)])
+    count = len(layouts.layout(dataset.keypoints).keypoint_names)
+    decoded: set[Path] = set()
+    for name, split in _splits(dataset).items():
+        _inspect_split(seen, root, name, split, dataset.keypoints, count, decoded)
+    train, val = seen.facts.get("train"), seen.facts.get("val")
+    if train and val and (both := sorted(train.paths & val.paths)):
+        example = both[0].name
+        seen.notes.append(f"{len(both)} images are in train and in val (such as {example}): the metric will flatter.")
+    _inspect_boxes(seen, study, root)
+    return seen
+
+
+def fingerprint(dataset: Dataset) -> str:
+    """sha256 of the keypoint layout, the train and val annotation files and their images' names and sizes in bytes.
+
+    Raises:
+        InputError: an annotation file or an image is missing or unreadable.
+    """
+    root, digest = Path(dataset.root), hashlib.sha256()
+    digest.update(cells.canonical(layouts.layout(dataset.keypoints).metainfo).encode())
+    for name, split in _splits(dataset).items():
+        if name == "test":
+            continue
+        path = root / split.annotations
+        try:
+            raw = path.read_bytes()
+            files = sorted(str(image["file_name"]) for image in json.loads(raw)["images"])
+            sizes = [[file, (root / split.images / file).stat().st_size] for file in files]
+        except OSError as error:
+            name_of = str(error.filename or path)
+            raise InputError([Problem(name_of, 0, 0, "", str(error.strerror), "a readable file")]) from error
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise InputError([Problem(str(path), 0, 0, "", "no COCO annotations", "COCO keypoint JSON")]) from error
+        digest.update(hashlib.sha256(raw).digest() + cells.canonical(sizes).encode())
+    return digest.hexdigest()
+
+
+def sealed(study: Study) -> Study:
+    """`study` with the fingerprint of its data filled in, ready to go into the ledger. Raises as `fingerprint`."""
+    seal = {"fingerprint": fingerprint(study.dataset)}
+    return study.model_copy(update={"dataset": study.dataset.model_copy(update=seal)})
+
+
+def _splits(dataset: Dataset) -> dict[str, Split]:
+    splits = {"train": dataset.train, "val": dataset.val}
+    return splits | {"test": dataset.test} if dataset.test else splits
+
+
+def _inside(root: Path, path: Path) -> bool:
+    return path.resolve().is_relative_to(root.resolve())
+
+
+def _inspect_split(
+    seen: Inspection, root: Path, name: str, split: Split, layout: str, count: int, decoded: set[Path]
+) -> None:
+    annotations, folder = root / split.annotations, root / split.images
+    outside = [p for p in (annotations, folder) if not _inside(root, p)]
+    for path in outside:
+        where = f"dataset.{name}.{'annotations' if path == annotations else 'images'}"
+        seen.problems.append(Problem(str(path), 0, 0, where, f"a link to {path.resolve()}", f"a path inside {root}"))
+    if outside:
+        return
+    facts, found = inspect_annotations(annotations, name, layout, count)
+    if facts is None:
+        seen.problems += found
+        return
+    paths: dict[Path, str] = {}
+    for place, file_name in facts.files:
+        image = folder / file_name
+        if Path(file_name).is_absolute() or not _inside(root, image):
+            expected, hint = "an image inside dataset.root", "file_name is relative to the split's images"
+            found.append(Problem(str(annotations), 0, 0, place, repr(file_name), expected, hint))
+        else:
+            paths[image] = place
+    facts.paths = {image.resolve() for image in paths}
+    seen.facts[name] = facts
+    new = {path: place for path, place in paths.items() if path not in decoded}
+    full = max(0, images.MAX_DECODED - len(decoded))
+    for path, complaint in images.unreadable(list(new), decode=full):
+        missing = complaint == images.MISSING
+        expected = "an image file" if missing else "an image that can be decoded"
+        found.append(Problem(str(annotations), 0, 0, new[path], f"{complaint} {path}", expected))
+    decoded.update(new)
+    seen.problems += _cut(found)
+
+
+def _inspect_boxes(seen: Inspection, study: Study, root: Path) -> None:
+    if study.evaluation.boxes == "ground_truth":
+        return
+    path = root / study.evaluation.boxes
+    where = "evaluation.boxes"
+    try:
+        data: Any = json.loads(path.read_bytes()) if _inside(root, path) else None
+    except OSError as error:
+        seen.problems.append(Problem(str(path), 0, 0, where, str(error.strerror), "a COCO detection file"))
+        return
+    except (ValueError, RecursionError):
+        data = None
+    if not isinstance(data, list) or not data or not all(isinstance(d, dict) and "bbox" in d for d in data):
+        expected = "a JSON list of detections with image_id, category_id, bbox and score, inside dataset.root"
+        seen.problems.append(Problem(str(path), 0, 0, where, "no detections", expected))
+
+
+def _cut(found: list[Problem]) -> list[Problem]:
+    """At most twenty problems of one kind, and a line that counts the rest."""
+    kinds: dict[tuple[str, str], list[Problem]] = {}
+    for problem in found:
+        kinds.setdefault((problem.expected, problem.path.rpartition(".")[2]), []).append(problem)
+    kept: list[Problem] = []
+    for alike in kinds.values():
+        kept += alike[:MAX_SHOWN]
+        if len(alike) > MAX_SHOWN:
+            first = alike[0]
+            more = f"{len(alike) - MAX_SHOWN} more of the same kind"
+            kept.append(Problem(first.file, 0, 0, "", more, first.expected, first.hint))
+    return kept

@@ -1,0 +1,124 @@
+"""The tests a design must pass: subclass `DesignContract` in a test file of your own and name your design."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, ClassVar
+
+from posestudy.ledger.records import CellRecord, Snapshot, StageRecord, StudyRecord, TrialRecord
+from posestudy.vocabulary import Outcome, TrialState
+from posestudy_studies import cells, factors
+from posestudy_studies.designs.base import BASELINE, Proposal, View
+from posestudy_studies.designs.registry import designs
+from posestudy_studies.spec import Study
+from posestudy_studies.training import is_name
+
+MAX_ROUNDS = 200
+
+
+def study_with(stage: dict[str, Any]) -> Study:
+    """A small study with one stage."""
+    split = {"annotations": "train.json", "images": "images"}
+    return Study.model_validate(
+        {
+            "study": "contract",
+            "dataset": {"keypoints": "coco", "root": "data", "train": split, "val": split},
+            "baseline": {
+                "model": "resnet18", "input_size": [64, 64], "epochs": 4, "batch_size": 8,
+                "optimizer": {"type": "Adam", "lr": 0.001},
+            },
+            "stages": [stage],
+        }
+    )  # fmt: skip
+
+
+def stage_view(study: Study, proposals: list[Proposal], values: list[float | None]) -> View:
+    """The first stage of `study` with one trial a proposal: done with a value, or still waiting where it is None."""
+    document, start = study.model_dump(mode="json"), study.baseline.model_dump(mode="json")
+    record = StudyRecord(1, study.study, document, "", "open", 0.0)
+    stage = StageRecord(1, 1, 0, study.stages[0].name, study.stages[0].design, "open", 1, BASELINE, start, None, None)
+    rows: list[CellRecord] = []
+    trials: list[TrialRecord] = []
+    for i, (proposal, value) in enumerate(zip(proposals, values, strict=True)):
+        new = cells.new_cell(study, study.baseline, proposal, (0,))
+        rows.append(CellRecord(i, 1, i, new.name, new.label, new.note, new.key, new.levels, new.config))
+        trials.append(_trial(i, new.optuna, value))
+    return View(Snapshot(record, (stage,), tuple(rows), tuple(trials), (), ()), stage)
+
+
+def _trial(index: int, optuna: dict[str, Any], value: float | None) -> TrialRecord:
+    done = value is not None
+    return TrialRecord(
+        uid=f"{index:032x}", study_id=1, cell_id=index, number=index + 1, seed=0,
+        state=TrialState.DONE if done else TrialState.WAITING, outcome=Outcome.COMPLETED if done else None,
+        message=None,
+        fence=0, owner=None, lease_until=None, ckpt_path=None, ckpt_sha=None, ckpt_epoch=0, prev_path=None,
+        prev_sha=None, prev_epoch=0, decision=None, optuna=optuna, final_value=value,
+        final_epoch=4 if done else None, best_value=value,
+        best_epoch=4 if done else None, started=None, ended=None, duration_s=None, peak_memory_mb=None,
+    )  # fmt: skip
+
+
+class DesignContract:
+    """What `advance`, `plan` and the ledger rely on. Set `stage` to a stage of the study file that uses the design."""
+
+    stage: ClassVar[dict[str, Any]]
+
+    def _study(self) -> Study:
+        return study_with(self.stage)
+
+    def _run(self, study: Study) -> View:
+        """Play the stage to its end with made-up results."""
+        design, start = study.stages[0], study.baseline
+        proposals = [cells.baseline_proposal(), *design.opening(start)]
+        for _ in range(MAX_ROUNDS):
+            view = stage_view(study, proposals, [0.1 + 0.01 * (7 * i % 5) for i in range(len(proposals))])
+            more = design.following(start, view)
+            if not more:
+                return view
+            proposals += more
+        raise AssertionError(f"the design still asks for cells after {MAX_ROUNDS} rounds")
+
+    def test_installed_under_its_own_name(self) -> None:
+        name = self.stage["design"]
+        assert name in designs(), f"no entry point '{name}' in group posestudy.designs"
+        assert isinstance(self._study().stages[0], designs()[name])
+
+    def test_survives_the_ledgers_json(self) -> None:
+        study = self._study()
+        assert Study.model_validate(json.loads(json.dumps(study.model_dump(mode="json")))) == study
+
+    def test_names_are_safe_and_unique(self) -> None:
+        names = [cell.name for cell in self._run(self._study()).cells]
+        assert len(names) > 1, "the stage has no cell beside its baseline"
+        assert len(set(names)) == len(names)
+        assert all(is_name(name) for name in names)
+
+    def test_every_cell_is_its_levels_on_the_start(self) -> None:
+        study = self._study()
+        for cell in self._run(study).cells:
+            assert set(cell.levels) <= set(factors.known())
+            assert factors.apply(study.baseline, cell.levels).model_dump(mode="json") == cell.config
+
+    def test_the_stage_ends(self) -> None:
+        study = self._study()
+        assert study.stages[0].complete(self._run(study))
+
+    def test_same_rows_same_answer(self) -> None:
+        study = self._study()
+        design, start = study.stages[0], study.baseline
+        view = stage_view(study, [cells.baseline_proposal()], [0.1])
+        assert design.opening(start) == design.opening(start)
+        assert design.following(start, view) == design.following(start, view)
+
+    def test_plan_names_what_comes(self) -> None:
+        study = self._study()
+        planned = [proposal.name for proposal, _ in study.stages[0].planned(study.baseline)]
+        assert [cell.name for cell in self._run(study).cells if cell.name != BASELINE] == planned
+
+    def test_probes_point_into_the_stage(self) -> None:
+        for probe in self._study().stages[0].probes():
+            for path in (probe.path, *probe.places.values()):
+                at: Any = self.stage
+                for part in path:
+                    at = at[part]

@@ -1,0 +1,120 @@
+"""`init`, `check` and `plan` as a user runs them."""
+
+import json
+
+import pytest
+
+from posestudy.commands.app import main
+
+STUDY = """\
+study: small
+dataset:
+  keypoints: coco
+  root: nowhere
+  train: {annotations: train.json, images: images}
+  val: {annotations: val.json, images: images}
+baseline:
+  model: resnet_tiny
+  input_size: [64, 64]
+  epochs: 2
+  batch_size: 8
+  optimizer: {type: Adam, lr: 1e-3}
+stages:
+  - name: target
+    design: variants
+    variants:
+      narrow: {sigma: 1.0}
+      both: {sigma: 1.0, optimizer.lr: 1e-4, label: two}
+  - name: size
+    design: grid
+    factors: {input_size: [[64, 64], [96, 96]]}
+  - name: again
+    design: variants
+    carry: baseline
+    variants: {flip: {augmentation.flip: {}}}
+  - name: find
+    design: search
+    space: {batch_size: [8, 16]}
+    cells: 3
+replicates: {seeds: [0, 1]}
+"""
+
+
+@pytest.fixture
+def file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "study.yaml"
+    path.write_text(STUDY)
+    return path
+
+
+def test_init_writes_a_study_that_loads_and_its_schema(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["init"]) == 0
+    text = (tmp_path / "study.yaml").read_text()
+    assert text.startswith("# yaml-language-server: $schema=study.schema.json\n")
+    assert json.loads((tmp_path / "study.schema.json").read_text())["title"] == "posestudy study"
+    assert main(["plan", "study.yaml"]) == 0
+    assert main(["init"]) == 2
+    assert "--force replaces it" in capsys.readouterr().err
+    assert main(["init", "--force"]) == 0
+
+
+def test_check_tells_every_mistake_and_exits_with_2(file, capsys):
+    file.write_text(STUDY.replace("1e-3", "-1e-3").replace("resnet_tiny", "resnet_tny"))
+    assert main(["check", "study.yaml"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("study.yaml:8:10: baseline.model: found 'resnet_tny'")
+    assert lines[1] == "study.yaml:12:31: baseline.optimizer.lr: found -0.001, expected a number above 0"
+    assert main(["check", "study.yaml", "--json"]) == 2
+    errors = json.loads(capsys.readouterr().out)["errors"]
+    assert set(errors[0]) == {"file", "line", "column", "path", "found", "expected", "hint"}
+    assert [e["line"] for e in errors] == [8, 12]
+
+
+def test_check_looks_at_the_data(file, capsys):
+    assert main(["check", "study.yaml"]) == 2
+    assert "found no such folder" in capsys.readouterr().err
+
+
+def test_check_of_a_sound_study_counts(file, tmp_path, capsys):
+    from posestudy_studies.drawn_cats import draw
+
+    draw(tmp_path / "cats", train=3, val=2, seed=0)
+    file.write_text(STUDY.replace("keypoints: coco", "keypoints: cats").replace("train.json", "annotations/train.json"))
+    sets = ["--set", "dataset.root=cats", "--set", "dataset.val.annotations=annotations/val.json"]
+    assert main(["check", "study.yaml", *sets]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("OK: study 'small', 4 stages: target (variants), size (grid)")
+    assert "train 3 images" in out
+    assert main(["check", "study.yaml", "--json", *sets]) == 0
+    assert json.loads(capsys.readouterr().out)["dataset"]["val"]["images"] == 2
+
+
+def test_plan_shows_cells_as_programs_expect_them(file, capsys):
+    assert main(["plan", "study.yaml", "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert set(plan) == {"study", "stages", "estimate", "leaks", "joint"}
+    assert plan["estimate"] == {"trials": 2 * (3 + 2 + 2 + 4), "gpu_hours": None, "wall_hours": None, "disk_gb": None}
+    first, size, again, find = plan["stages"]
+    assert [(c["name"], c["label"], c["decided"]) for c in first["cells"]] == [
+        ("baseline", "baseline", True),
+        ("narrow", "sigma 1", True),
+        ("both", "two", True),
+    ]
+    assert first["cells"][1]["levels"] == {"sigma": 1.0}
+    assert first["cells"][1]["config"]["sigma"] == 1.0
+    assert first["cells"][0]["config"]["optimizer.lr"] == 1e-3
+    assert [c["name"] for c in size["cells"]] == ["baseline", "input_size_96x96"]
+    assert not any(c["decided"] for c in size["cells"])
+    assert [c["name"] for c in find["cells"]] == ["baseline", "sample_001", "sample_002", "sample_003"]
+    assert again["baseline"] == "baseline"
+    assert {"stage": "target", "cell": "both", "factors": ["optimizer.lr", "sigma"]} in plan["joint"]
+    assert all(joint["stage"] == "target" for joint in plan["joint"])
+
+
+def test_plan_for_people(file, capsys):
+    assert main(["plan", "study.yaml"]) == 0
+    out = capsys.readouterr().out
+    assert "joint change in target: both change optimizer.lr, sigma at once" in out
+    assert "22 trials" in out
