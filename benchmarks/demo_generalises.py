@@ -19,8 +19,9 @@ from posestudy.ledger import Ledger
 from posestudy.ledger.records import CellRecord, Snapshot, StageRecord
 from posestudy.settings import Settings
 from posestudy_reports import demo
-from posestudy_runner.commands import run_study
+from posestudy_runner.launching import run_study
 from posestudy_studies.drawn_cats import draw
+from posestudy_studies.file import load
 
 STUDY = "demo_generalises"
 
@@ -73,7 +74,8 @@ def main() -> int:
     ledger = Ledger.open(settings.database_url)
     root = Home.resolve(arguments.home).root / STUDY
     study = _study(ledger.snapshot(demo.STUDY, values=False), root, arguments.seeds, arguments.unseen)
-    code = run_study(study, workers=arguments.workers)
+    source = study.read_text(encoding="utf-8")
+    code = run_study(load(study), source, settings, workers=arguments.workers)
     snapshot = ledger.snapshot(STUDY)
     ledger.close()
     finals: dict[str, list[float]] = {}

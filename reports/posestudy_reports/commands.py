@@ -30,7 +30,7 @@ def demo(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the report.")] = Path("out/demo"),
     workers: Annotated[int, typer.Option("--workers", min=1, help="Trials that run side by side.")] = 2,
 ) -> int:
-    """Draw cats, train eight small networks on them in two stages, and write the report."""
+    """Draw cats, train ten small networks on them in two stages, and write the report."""
     from posestudy_reports.demo import run_demo
 
     return run_demo(out, workers)

@@ -9,8 +9,8 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Final
 
-TRAIN: Final = 320
-VAL: Final = 96
+TRAIN: Final = 256
+VAL: Final = 64
 SEED: Final = 7
 _MARKER: Final = "drawn.json"
 
@@ -66,7 +66,9 @@ def prepare(root: Path) -> bool:
 def _wanted() -> str:
     """What the marker of a data set says that was drawn with these numbers by this code."""
     package = files("posestudy_studies")
-    code = b"".join(package.joinpath(name).read_bytes() for name in ("drawn_cats.py", "cat_figure.py"))
+    code = b"".join(
+        package.joinpath(name).read_bytes() for name in ("drawn_cats.py", "cat_figure.py", "cat_skeleton.py")
+    )
     drawn = {"train": TRAIN, "val": VAL, "seed": SEED, "code": hashlib.sha256(code).hexdigest()}
     return json.dumps(drawn, indent=2, sort_keys=True) + "\n"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -40,3 +41,22 @@ def test_it_draws_again_when_other_pictures_are_wanted(small, tmp_path, monkeypa
     assert demo.prepare(root)
     assert (root / "images" / "train_00001.jpg").read_bytes() != before
     assert not (tmp_path / "demo-data.new").exists()
+
+
+def test_its_study_is_valid_and_has_two_stages(tmp_path):
+    from importlib.resources import as_file, files
+
+    from posestudy_studies.file import load
+
+    with as_file(files("posestudy_reports").joinpath("demo.yaml")) as path:
+        study = load(path, [f"dataset.root={tmp_path}"])
+    assert study.study == "drawn_cats"
+    assert [len(study.seeds(stage)) for stage in study.stages] == [3, 1]
+
+
+def test_the_photographs_study_is_valid(tmp_path):
+    from posestudy_studies.file import load
+
+    study = load(Path(__file__).parents[2] / "studies" / "lspet.yaml", [f"dataset.root={tmp_path}"])
+    assert study.dataset.keypoints == "lspet"
+    assert study.baseline.input_size == (64, 64)

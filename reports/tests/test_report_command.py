@@ -24,7 +24,7 @@ def study_home(tmp_path, monkeypatch):
     monkeypatch.delenv("POSESTUDY_DATABASE_URL", raising=False)
     (tmp_path / "home").mkdir()
     ledger = Ledger.open(Settings.resolve().database_url)
-    study = ledger.put_study("cats", {"study": "cats", "metric": "coco/AP", "stages": [{"name": "lr"}]}, "study: cats\n")
+    study = ledger.put_study("cats", {"metric": "coco/AP", "stages": [{"name": "lr"}]}, "study: cats\n")
     cells = (
         NewCell("baseline", "", "", "0" * 64, {}, CONFIG, (0,)),
         NewCell("sigma_2", "", "Wider", "1" * 64, {"sigma": 2.0}, CONFIG | {"sigma": 2.0}, (0,)),

@@ -113,7 +113,7 @@ class EpochReporter(Hook):
         Raises:
             FloatingPointError: the loss is not finite.
         """
-        scalars = {name: float(value) for name, value in (outputs or {}).items() if _is_scalar(value)}
+        scalars = _scalars(outputs or {})
         loss = scalars.get("loss", 0.0)
         if not math.isfinite(loss):
             raise FloatingPointError(f"the loss was {loss} in epoch {runner.epoch + 1}, iteration {batch_idx + 1}")
@@ -153,8 +153,14 @@ class EpochReporter(Hook):
         self._control.check()
 
 
-def _is_scalar(value: Any) -> bool:
-    return isinstance(value, (int, float)) or (isinstance(value, torch.Tensor) and value.numel() == 1)
+def _scalars(outputs: Mapping[str, Any]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for name, value in outputs.items():
+        if isinstance(value, torch.Tensor) and value.numel() == 1:
+            found[name] = value.detach().item()
+        elif isinstance(value, (int, float)):
+            found[name] = float(value)
+    return found
 
 
 def _validates(runner: Any, epoch: int) -> bool:

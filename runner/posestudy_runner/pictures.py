@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,9 @@ from mmengine.dataset import pseudo_collate
 from numpy.typing import NDArray
 
 from posestudy.durable import write_bytes
+from posestudy.errors import UnreadableImageError
+
+Picture = NDArray[np.uint8]
 
 COUNT = 8
 _SIDE_PX = 256
@@ -21,44 +24,53 @@ _PREDICTED = (40, 40, 235)
 
 
 def save_pictures(runner: Any, folder: Path, count: int = COUNT) -> int:
-    """Draw the validation images' first to last, evenly chosen, with the model as it is; returns how many.
+    """Draw validation images, evenly chosen from first to last, with every instance in them; returns how many.
 
     Args:
-        runner: an MMEngine runner with a validation data set.
+        runner: an MMEngine runner with a validation data set; its model predicts as it is.
         folder: where `NNN.png` go; made when missing.
-        count: at most so many, one instance each.
+        count: images at most.
     """
-    dataset = runner.val_dataloader.dataset
-    model = runner.model
+    dataset, model = runner.val_dataloader.dataset, runner.model
     model.eval()
-    links = dataset.metainfo.get("skeleton_links", [])
-    chosen = sorted({int(i) for i in np.linspace(0, len(dataset) - 1, min(count, len(dataset)))})
-    drawn = 0
-    for place, index in enumerate(chosen, start=1):
-        batch = pseudo_collate([dataset[index]])
-        sample = model.test_step(batch)[0]
-        image = cv2.imread(str(sample.img_path))
-        if image is None:
-            continue
-        picture = draw(image, sample, links)
-        done, data = cv2.imencode(".png", picture)
+    links = [(int(a), int(b)) for a, b in dataset.metainfo.get("skeleton_links", [])]
+    instances: dict[str, list[int]] = {}
+    for index in range(len(dataset)):
+        instances.setdefault(str(dataset.get_data_info(index)["img_path"]), []).append(index)
+    paths = list(instances)
+    chosen = sorted({int(i) for i in np.linspace(0, len(paths) - 1, min(count, len(paths)))})
+    for place, path in enumerate((paths[i] for i in chosen), start=1):
+        samples = [model.test_step(pseudo_collate([dataset[index]]))[0] for index in instances[path]]
+        done, data = cv2.imencode(".png", draw(_read(path), samples, links))
         if done:
             write_bytes(folder / f"{place:03d}.png", data.tobytes())
-            drawn += 1
-    return drawn
+    return len(chosen)
 
 
-def draw(image: NDArray[np.uint8], sample: Any, links: Iterable[tuple[int, int]]) -> NDArray[np.uint8]:
-    """A copy of `image` (BGR, H x W x 3), enlarged to a readable size, truth in green and prediction in red on it."""
+def _read(path: str) -> Picture:
+    image = cv2.imread(path)
+    if image is None:
+        raise UnreadableImageError(f"image {path} cannot be read any more")
+    return np.asarray(image, dtype=np.uint8)
+
+
+def draw(image: Picture, samples: Iterable[Any], links: Sequence[tuple[int, int]]) -> Picture:
+    """A copy of `image`, enlarged to a readable size: truth in green, prediction in red on it.
+
+    Args:
+        image: height x width x 3, BGR.
+        samples: MMPose's data samples of its instances, keypoints in pixels of the image.
+        links: pairs of keypoints that are joined.
+    """
     scale = max(1, round(_SIDE_PX / max(image.shape[:2])))
     canvas = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
-    truth, predicted = sample.gt_instances, sample.pred_instances
-    pairs = [(int(a), int(b)) for a, b in links]
-    if "keypoints" in truth:
-        visible = np.asarray(truth.keypoints_visible).reshape(len(truth.keypoints), -1)[0] > 0
-        _skeleton(canvas, np.asarray(truth.keypoints)[0] * scale, visible, pairs, _TRUTH, 1)
-    points = np.asarray(predicted.keypoints)[0] * scale
-    _skeleton(canvas, points, np.ones(len(points), dtype=bool), pairs, _PREDICTED, 2)
+    for sample in samples:
+        truth, predicted = sample.gt_instances, np.asarray(sample.pred_instances.keypoints)[0] * scale
+        if "keypoints" in truth:
+            points = np.asarray(truth.keypoints)[0] * scale
+            visible = np.asarray(truth.keypoints_visible).reshape(-1)[: len(points)] > 0
+            _skeleton(canvas, points, visible, links, _TRUTH, 2)
+        _skeleton(canvas, predicted, np.ones(len(predicted), dtype=bool), links, _PREDICTED, 3)
     return np.asarray(canvas, dtype=np.uint8)
 
 
@@ -66,7 +78,7 @@ def _skeleton(
     canvas: Any,
     points: NDArray[Any],
     visible: NDArray[np.bool_],
-    links: list[tuple[int, int]],
+    links: Sequence[tuple[int, int]],
     colour: tuple[int, int, int],
     radius: int,
 ) -> None:
@@ -76,4 +88,4 @@ def _skeleton(
             cv2.line(canvas, places[a], places[b], colour, 1, cv2.LINE_AA)
     for place, seen in zip(places, visible, strict=True):
         if seen:
-            cv2.circle(canvas, place, radius + 1, colour, -1, cv2.LINE_AA)
+            cv2.circle(canvas, place, radius, colour, -1, cv2.LINE_AA)

@@ -62,14 +62,15 @@ def _continued(study: Study, view: View) -> list[Change]:
     if any(t.state is not TrialState.DONE for t in view.trials) or not design.complete(view):
         return []
     name, reason = _carried(study, view)
-    return [CloseStage(view.stage.id, view.stage.version, name, reason)]
+    carried = name if any(cell.name == name for cell in view.cells) else None
+    return [CloseStage(view.stage.id, view.stage.version, carried, reason)]
 
 
 def _carried_config(view: View) -> Training:
     for cell in view.cells:
         if cell.name == view.stage.carried:
             return Training.model_validate(cell.config)
-    # `baseline` without a cell of its own (`include_baseline: false`).
+    # The baseline without a cell of its own (`include_baseline: false`).
     return Training.model_validate(view.stage.start)
 
 

@@ -1,4 +1,4 @@
-"""From (study, training configuration, seed) to a plain MMPose 1.x config; pure, so that equal cells give equal configs."""
+"""From (study, training configuration, seed) to a plain MMPose 1.x config; pure: equal cells give equal configs."""
 
 from __future__ import annotations
 

@@ -75,8 +75,8 @@ def _fitted_codec(path: str, codec: dict[str, Any], training: Training) -> dict[
     if codec.get("type") not in _HEATMAP_CODECS:
         if had != wanted:
             raise PoseStudyError(
-                f"model config {path} encodes with {codec.get('type')} for input size {list(had)}, but the study asks for "
-                f"{list(wanted)}; expected equal sizes, or one of {', '.join(_HEATMAP_CODECS)}, which can be resized"
+                f"model config {path} encodes with {codec.get('type')} for input size {list(had)}, "
+                f"but the study asks for {list(wanted)}; expected equal sizes, or one of {', '.join(_HEATMAP_CODECS)}, which can be resized"
             )
         return dict(codec)
     stride = had[0] // codec["heatmap_size"][0]

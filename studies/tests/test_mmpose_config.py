@@ -183,9 +183,16 @@ def test_a_cell_may_differ_from_the_baseline() -> None:
 
 
 def test_an_input_size_the_network_cannot_halve_is_refused() -> None:
+    chosen = study()
+    cell = chosen.baseline.model_copy(update={"input_size": (100, 96)})
     with pytest.raises(PoseStudyError, match=r"\[100, 96\] does not fit resnet50; expected multiples of 32"):
-        config(input_size=[100, 96])
-    assert config(input_size=[48, 40], model="resnet_tiny", init=None)["model"]["backbone"].get("init_cfg") is None
+        build(chosen, cell, 0)
+
+
+def test_a_thin_preset_takes_small_inputs_and_starts_at_random() -> None:
+    made = config(input_size=[48, 40], model="resnet_tiny", init=None)
+    assert made["model"]["head"]["decoder"]["heatmap_size"] == (12, 10)
+    assert "init_cfg" not in made["model"]["backbone"]
 
 
 @pytest.mark.slow

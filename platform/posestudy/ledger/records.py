@@ -35,7 +35,8 @@ class StageRecord:
 
     Attributes:
         baseline: name of the cell that differences are taken against.
-        carried: name of the cell the next stage starts from, once the stage is closed; `carry_reason` says why.
+        carried: name of the cell the next stage starts from, once the stage is closed (None: `start` itself);
+            `carry_reason` says why.
         start: the configuration the stage started from, nested as `CellRecord.config`.
     """
 
@@ -207,11 +208,14 @@ class AddCells:
 
 @dataclass(frozen=True)
 class CloseStage:
-    """Close a stage whose version is still `version`, carrying `carried` for the stated reason."""
+    """Close a stage whose version is still `version`, carrying `carried` for the stated reason.
+
+    `carried` is None where the stage hands on what it started from and has no cell of that configuration.
+    """
 
     stage_id: int
     version: int
-    carried: str
+    carried: str | None
     reason: str
 
 

@@ -89,7 +89,7 @@ class _Growth:
     def _close_stage(self, change: CloseStage) -> None:
         table = schema.cell
         known = sa.and_(table.c.stage_id == change.stage_id, table.c.name == change.carried)
-        if self._connection.scalar(sa.select(table.c.id).where(known)) is None:
+        if change.carried is not None and self._connection.scalar(sa.select(table.c.id).where(known)) is None:
             raise LedgerError(f"the cell '{change.carried}', which a stage is to carry, is not in that stage")
         settled = {"state": "closed", "carried": change.carried, "carry_reason": change.reason}
         self._touch(change.stage_id, change.version, settled)

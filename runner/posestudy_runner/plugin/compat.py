@@ -36,6 +36,7 @@ def install() -> None:
     stand_in_for_mmcv_ops()
     allow_mmengine_checkpoints()
     convert_bfloat16_arrays()
+    draw_circles_of_scalar_radius()
 
 
 def silence_import_warnings() -> None:
@@ -114,11 +115,11 @@ def define_torchvision_operators() -> bool:
         extension = folder / f"_C{suffix}"
         if extension.is_file():
             try:
-                torch.ops.load_library(str(extension))
+                torch.ops.load_library(str(extension))  # type: ignore[no-untyped-call]
             except (ImportError, OSError):
                 continue
             return False
-    library = torch.library.Library("torchvision", "DEF")
+    library: Any = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
     for name in ("nms", "qnms"):
         library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     _LIBRARIES.append(library)
@@ -177,10 +178,7 @@ def allow_mmengine_checkpoints() -> None:
             (statistic, "builtins.getattr"),
             np.ndarray,
             np.dtype,
-            type(np.dtype(np.float64)),
-            type(np.dtype(np.float32)),
-            type(np.dtype(np.int64)),
-            type(np.dtype(np.int32)),
+            *{type(np.dtype(code)) for code in "?bBhHiIlLqQefd"},  # numbers: colours, counts, values; never objects
             (multiarray._reconstruct, "numpy._core.multiarray._reconstruct"),
             (multiarray._reconstruct, "numpy.core.multiarray._reconstruct"),
             (multiarray.scalar, "numpy._core.multiarray.scalar"),
@@ -214,6 +212,28 @@ def convert_bfloat16_arrays() -> None:
     for name, module in list(sys.modules.items()):
         if name.startswith("mmpose.") and getattr(module, "to_numpy", None) is stock:
             module.to_numpy = to_numpy  # type: ignore[attr-defined]
+
+
+def draw_circles_of_scalar_radius() -> None:
+    """Trap: MMPose draws keypoints with a radius in an array of one, which numpy >= 2.4 does not turn into a number.
+
+    MMPose's OpenCV drawing gets the number; its Matplotlib drawing, which wants arrays, gets what it got before.
+    """
+    import numpy as np
+    from mmpose.visualization.opencv_backend_visualizer import OpencvBackendVisualizer
+
+    stock = OpencvBackendVisualizer.draw_circles
+    if getattr(stock, "posestudy", False):
+        return
+
+    def draw_circles(self: Any, center: Any, radius: Any, *arguments: Any, **options: Any) -> Any:
+        """MMPose's `draw_circles`, for a radius of any shape."""
+        if self.backend == "opencv":
+            radius = float(np.ravel(radius)[0])
+        return stock(self, center, radius, *arguments, **options)
+
+    draw_circles.posestudy = True  # type: ignore[attr-defined]
+    OpencvBackendVisualizer.draw_circles = draw_circles
 
 
 def _installed(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""A COCO-keypoint data set whose keypoints are described in the config itself, so that no class per data set is needed."""
+"""A COCO-keypoint data set that finds its keypoints described in the config, so that none needs a class of its own."""
 
 from __future__ import annotations
 

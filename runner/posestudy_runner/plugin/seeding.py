@@ -38,7 +38,8 @@ class SeedSample(BaseTransform):
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
-        self.epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+        self.epoch: torch.Tensor = torch.zeros((), dtype=torch.int64)
+        self.epoch.share_memory_()  # type: ignore[no-untyped-call]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> SeedSample:
         # Copied as it is, the epoch would leave shared memory.
