@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet --con
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup runtime demo test test-all lint types imports check constraints clean
+.PHONY: help setup runtime demo test test-all lint types imports check reference constraints clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -48,6 +48,9 @@ imports: setup   ## the import law: reports -> runner -> studies -> platform
 	@$(BIN)/lint-imports
 
 check: lint types imports  ## everything that reads the code without running it
+
+reference: setup ## docs/reference from the code
+	@$(BIN)/python docs/make_reference.py
 
 constraints: setup  ## write the installed versions back as the pins
 	@$(BIN)/python requirements/freeze.py > requirements/constraints.txt.new
