@@ -9,7 +9,7 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Final
 
-TRAIN: Final = 256
+TRAIN: Final = 400
 VAL: Final = 64
 SEED: Final = 7
 _MARKER: Final = "drawn.json"

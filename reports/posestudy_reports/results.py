@@ -81,6 +81,11 @@ class StageResult:
     def named(self, name: str | None) -> CellResult | None:
         return next((c for c in self.cells if c.cell.name == name), None)
 
+    @property
+    def reason(self) -> str:
+        """Why the carried cell was carried, without its name before and the full stop behind; may be empty."""
+        return (self.stage.carry_reason or "").removeprefix(f"{self.stage.carried}: ").rstrip(".")
+
     def delta(self, result: CellResult) -> float | None:
         """Mean final metric of `result` minus the baseline's; None for the baseline itself and without numbers."""
         if self.baseline is None or result is self.baseline or result.final is None or self.baseline.final is None:

@@ -78,9 +78,8 @@ def _value(result: StudyResult, cell: CellResult) -> str:
 def _carry(stage: StageResult) -> str:
     carried = stage.named(stage.stage.carried)
     label = carried.label if carried else stage.stage.carried or ""
-    reason = (stage.stage.carry_reason or "").rstrip(".")
     text = f"Stage {words.quoted(stage.stage.name)} carried {words.quoted(label)}"
-    return f"{text}: {reason}." if reason else f"{text}."
+    return f"{text}: {stage.reason}." if stage.reason else f"{text}."
 
 
 def _seeds(result: StudyResult) -> tuple[str, ...]:
@@ -91,10 +90,12 @@ def _seeds(result: StudyResult) -> tuple[str, ...]:
     baseline = result.stages[0].baseline
     if baseline is None or baseline is best or best.final is None or baseline.final is None:
         return ()
-    if min(best.final.count, baseline.final.count) < 2:
+    ranges = [c.final.high - c.final.low for s in result.stages for c in s.cells if c.final and c.final.count > 1]
+    if not ranges:
         return ("With one seed a cell, a difference as small as that between two seeds says nothing.",)
-    spread = max(best.final.high - best.final.low, baseline.final.high - baseline.final.low)
     gain = abs(best.final.mean - baseline.final.mean)
-    size = words.score(spread, result.metric)
-    relation = "more than" if gain > spread else "not more than"
-    return (f"The best cell differs from the baseline by {relation} the range of the seeds ({size}).",)
+    relation = "more than" if gain > max(ranges) else "not more than"
+    size = words.score(max(ranges), result.metric)
+    return (
+        f"The best cell differs from the baseline by {relation} the largest range of the seeds of one cell ({size}).",
+    )

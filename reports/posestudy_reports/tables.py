@@ -105,7 +105,7 @@ def _row(
     if stage.baseline is cell:
         marks.append(notes.mark("Baseline of the stage: differences are taken against its final value."))
     if stage.stage.carried == cell.cell.name:
-        reason = (stage.stage.carry_reason or "").rstrip(".")
+        reason = stage.reason
         marks.append(notes.mark(f"Carried{f': {reason}' if reason else ''}."))
     if len(stage.changed(cell)) > 1:
         marks.append(
@@ -135,7 +135,15 @@ def _row(
 
 
 def _policy(stage: StageResult, cell: CellResult) -> str:
-    return cell.cell.note or words.levels(cell.cell.levels) or ("baseline" if stage.baseline is cell else "as carried")
+    """What the row tries: the author's words, or what it changes."""
+    if cell.cell.note or stage.baseline is cell:
+        return cell.cell.note or "baseline"
+    reference = stage.baseline.cell.config if stage.baseline else stage.stage.start
+    changes = [
+        f"{words.factor(n)} {words.level(at(reference, n))} {words.ARROW} {words.level(at(cell.cell.config, n))}"
+        for n in stage.changed(cell)
+    ]
+    return ", ".join(changes) or "no change"
 
 
 def _parameters(stage: StageResult, cell: CellResult) -> str:

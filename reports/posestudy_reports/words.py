@@ -9,6 +9,7 @@ from posestudy.vocabulary import Metric, Outcome
 
 MINUS: Final = "\u2212"
 DASH: Final = "\u2013"
+ARROW: Final = "\u2192"
 TIMES: Final = "\u00d7"
 
 OUTCOMES: Final[Mapping[Outcome, str]] = {

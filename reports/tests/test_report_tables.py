@@ -146,3 +146,16 @@ def test_durations_in_words(seconds, text):
 def test_a_difference_that_rounds_to_zero_has_no_sign():
     assert words.difference(-0.0001, METRICS["coco/AP"]) == "0.000"
     assert words.difference(-0.02, METRICS["coco/AP"]) == "−0.020"
+
+
+def test_the_summary_holds_the_gain_against_the_range_of_the_seeds():
+    assert finished().report().summary[-1] == (
+        "The best cell differs from the baseline by more than the largest range of the seeds of one cell (0.011)."
+    )
+    study = Builder()
+    study.stage("a")
+    for name, scores in (("baseline", (0.3, 0.32)), ("x", (0.31, 0.33))):
+        study.cell(name, {})
+        for seed, score in enumerate(scores):
+            study.trial(scores=(score,), seed=seed)
+    assert "by not more than the largest range of the seeds of one cell (0.020)" in study.report().summary[-1]

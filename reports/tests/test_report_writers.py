@@ -134,6 +134,11 @@ def test_html_loads_nothing_and_runs_no_label():
     assert NASTY in evil.text
 
 
+def test_html_offers_no_upload_of_a_chart():
+    _, page = _parse(finished().report())
+    assert page.count('"showSendToCloud": false') == 2
+
+
 def test_html_has_every_number_with_its_address():
     study = finished()
     parsed, _ = _parse(study.report())

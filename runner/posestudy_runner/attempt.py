@@ -95,8 +95,8 @@ class Attempt:
             sources: list[int | Connection] = [process.fileno()]
             if pipe_open:
                 sources.append(process.connection)
-            if not stop.at_once:
-                sources.append(stop.at_once_fd if stop.requested else stop.requested_fd)
+            if (unheard := stop.unheard()) is not None:
+                sources.append(unheard)
             ready = wait(sources, self._timeout())
             if process.connection in ready:
                 message = process.receive()
@@ -104,7 +104,7 @@ class Attempt:
                 if message is not None:
                     self._hear(message)
             self._keep_time()
-            if stop.at_once:
+            if stop.demanded:
                 process.kill()
             elif stop.requested and not self._stop_sent:
                 self._stop_sent = True
@@ -172,6 +172,8 @@ class Attempt:
             self._unusable = str(message["why"])
         elif kind == "end":
             self._ending = Ending.of(message)
+            # All is said; what still runs now is the interpreter's way out, which may hang.
+            self._kill_at = time.monotonic() + self._context.options.stop_grace_s
 
     def _hear_journal(self) -> None:
         """What a process that died wrote down but could not say any more."""
@@ -292,7 +294,7 @@ class Attempt:
             except LedgerUnavailableError as error:
                 self._progress.ledger_away(str(error))
             if stop.requested:
-                if time.monotonic() > patience or stop.pause_despite_request(RETRY_S):
+                if time.monotonic() > patience or stop.pause_although_requested(RETRY_S):
                     self._progress.say("left without the ledger's word; its lease ends by itself")
                     return None
             else:

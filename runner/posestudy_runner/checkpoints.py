@@ -58,7 +58,7 @@ class TrialFiles:
     def save_best(self, model: torch.nn.Module) -> str:
         """The weights of `model` as the best so far; the ones before stay as the fallback. Returns the sha256."""
         final = self.paths.best_weights
-        inner = model.module if is_model_wrapper(model) else model
+        inner: Any = model.module if is_model_wrapper(model) else model
 
         def write(temporary: Path) -> None:
             with temporary.open("wb") as file:
@@ -73,7 +73,7 @@ class TrialFiles:
             return True
         for source in (AttemptPaths(folder).best_weights, fallback_of(AttemptPaths(folder).best_weights)):
             if source.exists() and sha256_file(source) == best.sha:
-                self._replace(self.paths.best_weights, lambda temporary, s=source: shutil.copyfile(s, temporary))
+                self._copy(source, self.paths.best_weights)
                 return True
         return False
 
@@ -81,7 +81,10 @@ class TrialFiles:
         """Copy the last validation's results of an earlier attempt, should none follow in this one."""
         source = AttemptPaths(folder).predictions
         if folder != self.paths.folder and source.exists():
-            self._replace(self.paths.predictions, lambda temporary: shutil.copyfile(source, temporary))
+            self._copy(source, self.paths.predictions)
+
+    def _copy(self, source: Path, final: Path) -> None:
+        self._replace(final, lambda temporary: shutil.copyfile(source, temporary))
 
     def _replace(self, final: Path, write: Callable[[Path], Any]) -> None:
         temporary = final.with_suffix(".tmp")

@@ -23,6 +23,13 @@ Result = TypeVar("Result")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
+def die() -> None:
+    """End this process at once, and its data loaders with it where it leads a group of its own."""
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)
+
+
 class Control:
     """Frames out, orders in. `check` and `ask` raise the ending the worker asked for.
 
@@ -48,17 +55,17 @@ class Control:
         # SimpleQueue may be filled from a signal handler; a Condition or an Event may deadlock there.
         self._told: queue.SimpleQueue[Json] = queue.SimpleQueue()
 
-    def listen(self) -> None:
-        """Hear the worker from now on; when its end closes, this process and its data loaders die at once."""
-        threading.Thread(target=self._listen, name="control", daemon=True).start()
+    def listen(self, worker_gone: Callable[[], None] = die) -> None:
+        """Hear the worker from now on; `worker_gone` is called when its end of the pipe closes."""
+        threading.Thread(target=self._listen, args=(worker_gone,), name="control", daemon=True).start()
 
-    def _listen(self) -> None:
+    def _listen(self, worker_gone: Callable[[], None]) -> None:
         while True:
             try:
                 self._told.put(json.loads(self._connection.recv_bytes()))
             except (EOFError, OSError):
-                # The worker is dead: another may hold this trial's lease soon. The group is our own session.
-                os.killpg(0, signal.SIGKILL)
+                # The worker is dead, and another may hold this trial's lease soon.
+                return worker_gone()
 
     def stop(self, why: str) -> None:
         """Ask the trial to give way at its next step; safe in a signal handler."""

@@ -126,7 +126,7 @@ class Starter:
     def server_pid(self) -> int | None:
         """The forkserver's process id, None before the first start and with spawn."""
         # The standard library keeps one forkserver a process and offers no public way to name or stop it.
-        pid = vars(mp_forkserver._forkserver).get("_forkserver_pid")  # type: ignore[attr-defined]
+        pid = vars(mp_forkserver._forkserver).get("_forkserver_pid")
         return int(pid) if pid is not None else None
 
     def _stop_server(self) -> None:

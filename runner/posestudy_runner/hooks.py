@@ -120,9 +120,7 @@ class EpochReporter(Hook):
         self._sums.stepped({name: value for name, value in scalars.items() if name in ("loss", "acc_pose")})
         self._control.check()
 
-    def after_val_iter(
-        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
-    ) -> None:
+    def after_val_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         self._control.check()
 
     def after_train_epoch(self, runner: Any) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any
 
 import typer
 
 from posestudy.errors import InputError
 from posestudy.ledger import Ledger
-from posestudy.ledger.records import Snapshot
+from posestudy.ledger.records import Json, Snapshot
 from posestudy.settings import Settings
 from posestudy.vocabulary import METRICS, AttemptEnd, Outcome, TrialState
 from posestudy_runner.context import PoolOptions, owner_is_dead
@@ -19,6 +20,7 @@ from posestudy_runner.steering import Steering, study_steering
 from posestudy_studies.spec import Study
 
 Say = Callable[[str], None]
+MOST_CHANGES = 10
 
 
 def run_study(
@@ -62,7 +64,10 @@ def run_study(
     sealed = dataset.sealed(study)
     ledger = Ledger.open(settings.database_url)
     try:
-        ledger.put_study(sealed.study, sealed.model_dump(mode="json"), source)
+        document = sealed.model_dump(mode="json")
+        for line in changes(ledger, sealed.study, document):
+            say(line)
+        ledger.put_study(sealed.study, document, source)
         if retry:
             say(f"{ledger.retry(sealed.study, set(retry))} trials put back to run")
         free_dead_leases(ledger, sealed.study)
@@ -107,6 +112,25 @@ def _placement(
     goal = Goal(study.study, study.metric, METRICS[study.metric].direction.value, limit_s)
     display = display_for(study.metric, f"study {study.study}")
     return Placement(ledger, settings.home, goal, steering, display, options, workers)
+
+
+def changes(ledger: Ledger, name: str, document: Json) -> Iterator[str]:
+    """What an edited study file changes against the one launched before; trained cells that still match stay."""
+    if name not in {study.name for study in ledger.studies()}:
+        return
+    old, new = _flat(ledger.study(name).document), _flat(document)
+    changed = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+    for key in changed[:MOST_CHANGES]:
+        yield f"changed since the last launch: {key}: {old.get(key)!r} -> {new.get(key)!r}"
+    if len(changed) > MOST_CHANGES:
+        yield f"... and {len(changed) - MOST_CHANGES} more changes"
+
+
+def _flat(value: Any, path: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict | list):
+        return {path: value}
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    return {key: leaf for name, part in items for key, leaf in _flat(part, f"{path}.{name}".strip(".")).items()}
 
 
 def free_dead_leases(ledger: Ledger, name: str) -> int:

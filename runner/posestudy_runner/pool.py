@@ -28,7 +28,7 @@ from posestudy_runner.steering import Steering
 from posestudy_runner.stop import Stop
 from posestudy_runner.worker import Worker
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 _LOOK_S = 0.5
 
 
@@ -83,7 +83,7 @@ class Pool:
             finally:
                 if self._options.projects:
                     self._display.say("bringing MLflow and Optuna's tables up to date")
-                    if not projector.drain():
+                    if not projector.drain(lambda: self.stop.demanded):
                         self._display.say("MLflow is not up to date yet; `posestudy sync` sends the rest")
         if isinstance(self._failure, UnusableError):
             raise MissingPieceError(f"{self._failure}; `posestudy doctor` names the command that mends it")
@@ -145,7 +145,9 @@ class Pool:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
+        # What is ignored stays so: `nohup` ignores the end of the terminal.
+        heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        before = {number: signal.signal(number, self._on_signal) for number in heard}
         try:
             yield
         finally:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 
 from posestudy.home import Home
 
@@ -27,16 +29,24 @@ class Projector:
         )
         os.setpriority(os.PRIO_PROCESS, self._process.pid, _NICE)
 
-    def drain(self, timeout_s: float = DRAIN_S) -> bool:
-        """Have it send the rest and leave; True where all was sent. Nothing is lost otherwise: `posestudy sync`."""
+    def drain(self, impatient: Callable[[], bool], timeout_s: float = DRAIN_S) -> bool:
+        """Have it send the rest and leave; True where all was sent. Nothing is lost otherwise: `posestudy sync`.
+
+        Args:
+            impatient: asked twice a second; true ends it at once.
+            timeout_s: ends it too.
+        """
         process, self._process = self._process, None
         if process is None:
             return True
         if process.stdin is not None:
             process.stdin.close()
-        try:
-            return process.wait(timeout_s) == 0
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            return False
+        ends = time.monotonic() + timeout_s
+        while not impatient() and time.monotonic() < ends:
+            try:
+                return process.wait(0.5) == 0
+            except subprocess.TimeoutExpired:
+                continue
+        process.kill()
+        process.wait()
+        return False

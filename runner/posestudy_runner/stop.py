@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import os
-from multiprocessing.connection import wait
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection, wait
 
 
 class Stop:
-    """A flag with two levels, each with a descriptor that becomes and stays readable; safe in a signal handler."""
+    """A flag with two levels, each with a connection that becomes and stays readable; safe in a signal handler."""
 
     def __init__(self) -> None:
-        self._requested = os.pipe()
-        self._at_once = os.pipe()
+        self.politely, self._ask = Pipe(duplex=False)
+        self.at_once, self._demand = Pipe(duplex=False)
         self.why = ""
 
     def request(self, why: str) -> None:
         """First call: give leases back in good order. Second call: kill."""
         if not self.why:
             self.why = why
-            os.write(self._requested[1], b"x")
+            self._ask.send_bytes(b"stop")
         else:
-            os.write(self._at_once[1], b"x")
+            self._demand.send_bytes(b"kill")
 
     def now(self, why: str) -> None:
         """Kill without asking first."""
@@ -29,28 +29,22 @@ class Stop:
 
     @property
     def requested(self) -> bool:
-        return bool(wait([self._requested[0]], 0))
+        return bool(wait([self.politely], 0))
 
     @property
-    def at_once(self) -> bool:
-        return bool(wait([self._at_once[0]], 0))
+    def demanded(self) -> bool:
+        return bool(wait([self.at_once], 0))
 
-    @property
-    def requested_fd(self) -> int:
-        return self._requested[0]
-
-    @property
-    def at_once_fd(self) -> int:
-        return self._at_once[0]
+    def unheard(self) -> Connection | None:
+        """What to wait for to hear the next level of the request; None when there is none."""
+        if self.demanded:
+            return None
+        return self.at_once if self.requested else self.politely
 
     def pause(self, seconds: float) -> bool:
         """Sleep up to `seconds`; True where the pool is to end."""
-        return bool(wait([self._requested[0]], seconds))
+        return bool(wait([self.politely], seconds))
 
-    def pause_despite_request(self, seconds: float) -> bool:
+    def pause_although_requested(self, seconds: float) -> bool:
         """Sleep up to `seconds` although an end is requested; True where it must be at once."""
-        return bool(wait([self._at_once[0]], seconds))
-
-    def close(self) -> None:
-        for descriptor in (*self._requested, *self._at_once):
-            os.close(descriptor)
+        return bool(wait([self.at_once], seconds))

@@ -80,7 +80,9 @@ def prepare(order: TrialOrder) -> Config:
     paths = order.paths
     study, training = Study.model_validate(order.study), Training.model_validate(order.training)
     write_text(paths.config, config_text(study, training, order.seed))
-    config = Config.fromfile(paths.config)
+    # MMEngine formats the config anew for every checkpoint, which took longer than the epoch of a small trial;
+    # `fromfile` does not hand the switch on.
+    config = Config(Config.fromfile(paths.config).to_dict(), filename=str(paths.config), format_python_code=False)
     config.work_dir = str(paths.folder / "mmengine")
     # Ours is written at the same time, whole and with the right epoch.
     config.setdefault("default_hooks", {})["checkpoint"] = None

@@ -60,18 +60,22 @@ class Worker:
         while not context.stop.requested:
             try:
                 claim = context.ledger.claim(context.study, self._owner, context.options.lease_s)
-                if claim is None and self._nothing_left():
+                if claim is not None:
+                    self._try(claim)
+                    self._show_standing(context.ledger.snapshot(context.study, values=False))
+                elif self._nothing_left():
                     return
+                else:
+                    context.stop.pause(context.options.poll_s)
             except LedgerUnavailableError as error:
                 self._idle(f"the ledger cannot be reached: {error}")
                 context.stop.pause(RETRY_S)
-                continue
-            if claim is not None:
-                self._try(claim)
-                self._idle()
-                continue
-            context.stop.pause(context.options.poll_s)
+
+    def _show_standing(self, snapshot: Snapshot) -> int:
+        done = sum(trial.state is TrialState.DONE for trial in snapshot.trials)
+        self._context.display.standing(done, len(snapshot.trials))
         self._idle()
+        return done
 
     def _idle(self, note: str = "") -> None:
         self._context.display.show(self._slot.index, SlotView(device=self._slot.device.name, note=note))
@@ -85,8 +89,7 @@ class Worker:
         try:
             before = context.ledger.snapshot(context.study, values=False)
             after = advance_once(context)
-            done = sum(trial.state is TrialState.DONE for trial in after.trials)
-            context.display.standing(done, len(after.trials))
+            done = self._show_standing(after)
             if after.study.state == "closed":
                 return True
             moved = len(after.trials) != len(before.trials) or len(after.stages) != len(before.stages)

@@ -109,7 +109,7 @@ def in_background(pool: Pool, workers: int = 1) -> threading.Thread:
 def _run(pool: Pool, workers: int) -> None:
     try:
         pool.run(workers)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - shown by the test
         threading.current_thread().error = error  # type: ignore[attr-defined]
 
 

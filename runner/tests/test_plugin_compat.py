@@ -299,6 +299,8 @@ def test_keypoints_are_drawn() -> None:
         import numpy as np
         compat = load_compat()
         compat.define_torchvision_operators()
+        compat.stand_in_for_mmdet()
+        compat.stand_in_for_mmcv_ops()
         from mmpose.visualization import PoseLocalVisualizer
         from mmpose.structures import PoseDataSample
         from mmengine.structures import InstanceData

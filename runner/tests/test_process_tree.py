@@ -229,6 +229,7 @@ if __name__ == "__main__":
         process = TrialProcess(starter, Path(sys.argv[1]), "trial")
         while (message := process.receive()) is not None and message["type"] != "end":
             pass
+        process.wait_dead(60)
         print(message, process.close())
 """
 

@@ -213,9 +213,9 @@ def test_spawn_gives_the_same_as_forkserver(tmp_path: Path, data: Path, undistur
 
 def test_ctrl_c_and_launch_again_ends_as_an_undisturbed_one(tmp_path: Path, data: Path, undisturbed: Run) -> None:
     run = study(tmp_path, data, put=False)
-    command = [sys.executable, "-m", "posestudy.commands.app", "--home", str(run.home.root), "launch", str(run.file)]
-    program = "import sys; from posestudy.commands.app import run; run()"
-    command = [sys.executable, "-c", program, *command[3:], "--workers", "1"]
+    program = "from posestudy.commands.app import run; run()"
+    arguments = ["--home", str(run.home.root), "launch", str(run.file), "--workers", "1"]
+    command = [sys.executable, "-c", program, *arguments]
     first = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=tmp_path)
     until(lambda: first.poll() is not None or (run.ledger.studies() and 1 in run.epochs()), 300)
     first.send_signal(signal.SIGINT)
@@ -223,7 +223,8 @@ def test_ctrl_c_and_launch_again_ends_as_an_undisturbed_one(tmp_path: Path, data
     assert first.returncode == 1, output
     assert "resume with: posestudy" in output
     assert run.trials()[0].state is TrialState.WAITING
-    second = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=tmp_path, timeout=300)
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    second = subprocess.run(command, cwd=tmp_path, timeout=300, **output)
     assert second.returncode == 0, second.stdout
     assert "posestudy report tiny --out" in second.stdout
     assert_equal_results(run, undisturbed)
@@ -231,7 +232,10 @@ def test_ctrl_c_and_launch_again_ends_as_an_undisturbed_one(tmp_path: Path, data
 
 def test_every_outcome_is_recognised_and_the_pool_goes_on(tmp_path: Path, data: Path) -> None:
     (tmp_path / "text.pth").write_text("these are no weights")
-    variants = "{diverges: {optimizer.lr: 1.0e+10}, eats: {input_size: [4096, 4096]}, breaks: {init: text.pth}, works: {sigma: 1.5}}"
+    variants = (
+        "{diverges: {optimizer.lr: 1.0e+10}, eats: {input_size: [4096, 4096]}, "
+        "breaks: {init: text.pth}, works: {sigma: 1.5}}"
+    )
     run = study(tmp_path, data, variants)
     run.pool(memory_limit_mb=3000).run(1)
     told = [(t.outcome, (t.message or "").splitlines()[:1]) for t in run.trials()]

@@ -76,7 +76,8 @@ def _fitted_codec(path: str, codec: dict[str, Any], training: Training) -> dict[
         if had != wanted:
             raise PoseStudyError(
                 f"model config {path} encodes with {codec.get('type')} for input size {list(had)}, "
-                f"but the study asks for {list(wanted)}; expected equal sizes, or one of {', '.join(_HEATMAP_CODECS)}, which can be resized"
+                f"but the study asks for {list(wanted)}; expected equal sizes, or a codec that can be resized: "
+                f"{', '.join(_HEATMAP_CODECS)}"
             )
         return dict(codec)
     stride = had[0] // codec["heatmap_size"][0]

@@ -32,6 +32,7 @@ _ESCAPES: Final = str.maketrans(
         "\u2212": "$-$",
         "\u2013": "--",
         "\u00d7": r"$\times$",
+        "\u2192": r"$\to$",
         "\u00b1": r"$\pm$",
         "\u2026": r"\dots{}",
         "\u00a0": "~",

@@ -12,6 +12,8 @@ from posestudy_reports.words import DASH
 if TYPE_CHECKING:
     from posestudy_reports.report import StudyReport
 
+# Plotly 7 offers to upload a chart to its makers' server unless told not to.
+_PLOT: Final = {"displaylogo": False, "showSendToCloud": False, "plotlyServerURL": ""}
 _STYLE: Final = """
 :root { color-scheme: light; }
 body { font: 16px/1.5 system-ui, sans-serif; color: #1c1c1c; margin: 0 auto; max-width: 68rem; padding: 2rem 1.2rem; }
@@ -46,9 +48,7 @@ def page(report: StudyReport) -> str:
         parts.append(f'<p class="open"><strong>Still open.</strong> {escape(" ".join(report.still_open))}</p>')
     for i, (table, drawn) in enumerate(zip(report.tables, report.curves, strict=True)):
         figure = learning_curves_plotly(drawn, report.result.metric)
-        plot = figure.to_html(
-            full_html=False, include_plotlyjs=False, div_id=f"curves-{i + 1}", config={"displaylogo": False}
-        )
+        plot = figure.to_html(full_html=False, include_plotlyjs=False, div_id=f"curves-{i + 1}", config=dict(_PLOT))
         parts += [f"<h2>{escape(table.title)}</h2>", html_table(table), plot]
     head = (
         f'<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'

@@ -1,0 +1,61 @@
+"""What the user sees of a pool: a table in a terminal, lines elsewhere."""
+
+from __future__ import annotations
+
+import io
+import re
+
+from rich.console import Console
+
+from posestudy_runner.display import LineDisplay, SlotView, TableDisplay, display_for, duration
+
+VIEW = SlotView(
+    device="cuda:0",
+    stage="lr [a]",
+    cell="lr=1e-3",
+    trial=7,
+    seed=2,
+    epoch=5,
+    epochs=20,
+    metric=0.25,
+    best=0.3,
+    best_epoch=4,
+    seconds_left=3700.0,
+)
+
+
+def test_durations_are_read_at_a_glance() -> None:
+    assert [duration(s) for s in (0, 59.6, 95, 3700, -3)] == ["0:00", "1:00", "1:35", "1:01:40", "0:00"]
+
+
+def test_elsewhere_there_is_a_line_an_evaluated_epoch() -> None:
+    output = io.StringIO()
+    display = display_for("coco/AP", "study s", Console(file=output, width=80))
+    assert isinstance(display, LineDisplay)
+    with display:
+        display.show(0, VIEW)
+        display.show(0, VIEW, news=True)
+        display.say("trial 7 [done]")
+    lines = output.getvalue().splitlines()
+    assert len(lines) == 2
+    assert all(re.match(r"\d\d:\d\d:\d\d  ", line) for line in lines)
+    name = "lr [a]: trial 7 (lr=1e-3, seed 2)"
+    for part in (name, "epoch 5/20", "coco/AP 0.2500", "best 0.3000 at 4", "1:01:40 left"):
+        assert part in lines[0]
+    assert lines[1].endswith("trial 7 [done]")
+
+
+def test_in_a_terminal_there_is_a_table_and_events_above_it() -> None:
+    output = io.StringIO()
+    display = display_for("coco/AP", "study s", Console(file=output, force_terminal=True, width=140))
+    assert isinstance(display, TableDisplay)
+    with display:
+        display.show(0, VIEW)
+        display.show(1, SlotView(device="cuda:1"))
+        display.standing(3, 12)
+        display.say("trial 6 completed")
+        display._live.refresh()
+    text = output.getvalue()
+    parts = ["study s: 3 of 12 trials done", "lr [a]", "5/20", "0.2500", "4: 0.3000", "1:01:40", "cuda:1"]
+    for part in (*parts, "trial 6 completed"):
+        assert part in text

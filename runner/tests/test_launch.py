@@ -1,0 +1,115 @@
+"""`posestudy launch` and `worker` before a trial starts: bad input costs no training time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from standin_pool import STUDY, Standin, advance
+
+from posestudy.commands.app import main
+from posestudy.errors import PoseStudyError
+from posestudy.home import Home
+from posestudy.ledger import Ledger
+from posestudy.vocabulary import AttemptEnd, Direction, Outcome, TrialState
+from posestudy_runner.commands import parse_outcomes
+from posestudy_runner.context import owner_name
+from posestudy_runner.engines import engine
+from posestudy_runner.launching import changes, exit_code, free_dead_leases, summary
+
+YAML = """
+study: nothing_there
+dataset:
+  keypoints: cats
+  root: {root}
+  train: {{annotations: annotations/train.json, images: images}}
+  val: {{annotations: annotations/val.json, images: images}}
+baseline: {{model: resnet_tiny, input_size: [64, 64], epochs: 1, batch_size: 4, optimizer: {{lr: 1.0e-3}}}}
+stages:
+  - {{name: only, design: variants, variants: {{wide: {{sigma: 1.5}}}}}}
+"""
+
+
+def test_a_missing_data_set_ends_the_launch_with_nothing_done(
+    tmp_path: Path, home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "s.yaml"
+    file.write_text(YAML.format(root=tmp_path / "nowhere"))
+    assert main(["--home", str(home.root), "launch", str(file)]) == 2
+    assert "nowhere" in capsys.readouterr().err
+    assert not home.runs.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--start", "thread"], "forkserver, spawn"),
+        (["--retry", "faild"], "did you mean 'failed'?"),
+        (["--workers", "0"], "workers"),
+    ],
+)
+def test_wrong_options_are_named(
+    options: list[str], named: str, tmp_path: Path, home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--home", str(home.root), "launch", str(tmp_path / "s.yaml"), *options]) == 2
+    assert named in capsys.readouterr().err
+
+
+def test_an_unknown_engine_names_the_known_ones() -> None:
+    with pytest.raises(PoseStudyError, match=r"'slurm', expected one of: local"):
+        engine("slurm")
+
+
+def test_a_worker_for_an_unknown_study_is_refused(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    Ledger.open(f"sqlite:///{home.database}").close()
+    assert main(["--home", str(home.root), "worker", "nothing"]) == 2
+    assert "nothing" in capsys.readouterr().err
+
+
+def test_outcomes_to_retry_are_words() -> None:
+    assert parse_outcomes("failed, timed_out") == [Outcome.FAILED, Outcome.TIMED_OUT]
+    assert parse_outcomes("") == []
+
+
+def test_leases_of_dead_workers_come_back_and_of_others_stay(home: Home, sqlite_ledger: Ledger) -> None:
+    Standin(home, sqlite_ledger, {"a": {}, "b": {}, "c": {}})
+    sqlite_ledger.apply(sqlite_ledger.study(STUDY).id, advance(sqlite_ledger.snapshot(STUDY)))
+    host, boot, pid, ticks, slot = owner_name(0).split("/")
+    sqlite_ledger.claim(STUDY, "/".join((host, boot, pid, ticks + "0", slot)), 600.0)
+    sqlite_ledger.claim(STUDY, owner_name(1), 600.0)
+    sqlite_ledger.claim(STUDY, "another machine", 600.0)
+    assert free_dead_leases(sqlite_ledger, STUDY) == 1
+    states = [trial.state for trial in sqlite_ledger.snapshot(STUDY).trials]
+    assert states == [TrialState.WAITING, TrialState.RUNNING, TrialState.RUNNING]
+    (lost,) = [a for a in sqlite_ledger.snapshot(STUDY).attempts if a.end]
+    assert lost.end is AttemptEnd.LOST
+
+
+def test_an_edited_study_says_what_changes(home: Home, sqlite_ledger: Ledger) -> None:
+    assert list(changes(sqlite_ledger, STUDY, {"a": 1})) == []
+    sqlite_ledger.put_study(STUDY, {"a": 1, "stages": [{"name": "x", "sigma": 1.0}], "gone": True}, "")
+    told = list(changes(sqlite_ledger, STUDY, {"a": 1, "stages": [{"name": "x", "sigma": 1.5}]}))
+    assert told == [
+        "changed since the last launch: gone: True -> None",
+        "changed since the last launch: stages.0.sigma: 1.0 -> 1.5",
+    ]
+    assert len(list(changes(sqlite_ledger, STUDY, {str(i): i for i in range(50)}))) == 11
+
+
+def test_the_summary_counts_outcomes_and_names_failures(home: Home, sqlite_ledger: Ledger) -> None:
+    Standin(home, sqlite_ledger, {"a": {}, "b": {}})
+    assert exit_code(sqlite_ledger.snapshot(STUDY)) == 1
+    sqlite_ledger.apply(sqlite_ledger.study(STUDY).id, advance(sqlite_ledger.snapshot(STUDY)))
+    for outcome, message in ((Outcome.COMPLETED, None), (Outcome.FAILED, "no weights\nfurther lines")):
+        claim = sqlite_ledger.claim(STUDY, "w", 600.0)
+        assert claim is not None
+        ending = {"metric": "coco/AP", "direction": Direction.MORE, "peak_memory_mb": None}
+        sqlite_ledger.finish(claim.trial.uid, 1, outcome, message, **ending)
+    lines = "\n".join(summary(sqlite_ledger.snapshot(STUDY)))
+    assert "only: 2 trials (1 completed, 1 failed)" in lines
+    assert "trial 2 failed: no weights (posestudy logs standin 2)" in lines
+    assert "--retry failed" in lines
+    for _ in range(2):
+        sqlite_ledger.apply(sqlite_ledger.study(STUDY).id, advance(sqlite_ledger.snapshot(STUDY)))
+    assert sqlite_ledger.study(STUDY).state == "closed"
+    assert exit_code(sqlite_ledger.snapshot(STUDY)) == 1
