@@ -1,4 +1,4 @@
-"""Does the demo learn, or memorise? Baseline and best cell of the demo, three seeds each, judged on cats of other seeds.
+"""Does the demo learn, or memorise? Its baseline and best cell, three seeds each, judged on cats of another seed.
 
     python -m benchmarks.demo_generalises [--home DIR] [--seeds 0 1 2] [--unseen 1007]
 
@@ -52,7 +52,9 @@ def _study(snapshot: Snapshot, root: Path, seeds: list[int], unseen: int) -> Pat
                 "name": "unseen",
                 "design": "variants",
                 "replicates": {"seeds": seeds},
-                "variants": {"best": {key: best.config[key] for key in best.config if best.config[key] != baseline.config[key]}},
+                "variants": {
+                    "best": {key: best.config[key] for key in best.config if best.config[key] != baseline.config[key]}
+                },
             }
         ],
     }

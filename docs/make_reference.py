@@ -1,4 +1,4 @@
-"""Write docs/reference from the code: the command line and the study file. `make reference` runs it, a test checks it."""
+"""Write docs/reference from the code (`make reference`); a test checks that it is up to date."""
 
 from __future__ import annotations
 
@@ -30,13 +30,22 @@ def _parameter(parameter: Any) -> str:
 
 def command_line() -> str:
     """Every command with its arguments and options, in Markdown."""
-    lines = [NOTICE, "# Command line\n", "`posestudy [--home DIR] [--debug] COMMAND ...`. Exit codes: 0 done, 1 a trial"]
+    lines = [
+        NOTICE,
+        "# Command line\n",
+        "`posestudy [--home DIR] [--debug] COMMAND ...`. Exit codes: 0 done, 1 a trial",
+    ]
     lines += ["`failed` or cells are still open, 2 bad input.\n"]
     for entry in sorted(entry_points(group="posestudy.commands"), key=lambda e: e.name):
         app = typer.Typer(add_completion=False)
         app.command(entry.name)(entry.load())
         command: Any = typer.main.get_command(app)
-        lines += [f"## posestudy {entry.name}\n", f"{(command.help or '').strip()}\n", "| option | meaning |", "|---|---|"]
+        lines += [
+            f"## posestudy {entry.name}\n",
+            f"{(command.help or '').strip()}\n",
+            "| option | meaning |",
+            "|---|---|",
+        ]
         lines += [_parameter(p) for p in command.params if p.name != "help"]
         lines.append("")
     return "\n".join(lines)

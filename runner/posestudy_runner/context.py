@@ -63,6 +63,7 @@ class PoolContext:
     metric: str
     direction: str
     trial_limit_s: float | None = None
+    budget_s: float | None = None
     advancing: threading.Lock = field(default_factory=threading.Lock)
 
 

@@ -17,7 +17,7 @@ from posestudy_runner.display import display_for
 from posestudy_runner.engines import Placement, engine
 from posestudy_runner.pool import Goal
 from posestudy_runner.steering import Steering, study_steering
-from posestudy_studies.spec import Study
+from posestudy_studies.spec import Budget, Study
 
 Say = Callable[[str], None]
 MOST_CHANGES = 10
@@ -107,11 +107,20 @@ def join_study(name: str, settings: Settings, *, options: PoolOptions | None = N
 def _placement(
     study: Study, ledger: Ledger, settings: Settings, workers: int | None, options: PoolOptions, steering: Steering
 ) -> Placement:
-    hours = study.budget.trial_hours if study.budget else None
-    limit_s = None if hours is None else hours * 3600
-    goal = Goal(study.study, study.metric, METRICS[study.metric].direction.value, limit_s)
+    budget = study.budget or Budget()
+    goal = Goal(
+        study.study,
+        study.metric,
+        METRICS[study.metric].direction.value,
+        trial_limit_s=_seconds(budget.trial_hours),
+        budget_s=_seconds(budget.gpu_hours),
+    )
     display = display_for(study.metric, f"study {study.study}")
     return Placement(ledger, settings.home, goal, steering, display, options, workers)
+
+
+def _seconds(hours: float | None) -> float | None:
+    return None if hours is None else hours * 3600
 
 
 def changes(ledger: Ledger, name: str, document: Json) -> Iterator[str]:

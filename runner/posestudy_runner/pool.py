@@ -34,12 +34,13 @@ _LOOK_S = 0.5
 
 @dataclass(frozen=True)
 class Goal:
-    """What a pool works on: the study's name in the ledger, its metric, and the time one trial may take."""
+    """What a pool works on: a study of the ledger, its metric, and the seconds one trial and all together may take."""
 
     study: str
     metric: str
     direction: str
     trial_limit_s: float | None = None
+    budget_s: float | None = None
 
 
 class Pool:
@@ -117,6 +118,7 @@ class Pool:
             metric=self._goal.metric,
             direction=self._goal.direction,
             trial_limit_s=self._goal.trial_limit_s,
+            budget_s=self._goal.budget_s,
         )
         threads = [
             threading.Thread(target=self._guarded, args=(Worker(context, slot),), name=f"slot {slot.index}")

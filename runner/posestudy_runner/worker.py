@@ -59,6 +59,8 @@ class Worker:
         context = self._context
         while not context.stop.requested:
             try:
+                if self._budget_is_spent():
+                    return
                 claim = context.ledger.claim(context.study, self._owner, context.options.lease_s)
                 if claim is not None:
                     self._try(claim)
@@ -76,6 +78,20 @@ class Worker:
         self._context.display.standing(done, len(snapshot.trials))
         self._idle()
         return done
+
+    def _budget_is_spent(self) -> bool:
+        """Whether the study's device hours are used up: then no further trial is started, and the study stays open."""
+        budget_s = self._context.budget_s
+        if budget_s is None:
+            return False
+        trials = self._context.ledger.snapshot(self._context.study, values=False).trials
+        spent_s = sum(trial.duration_s or 0.0 for trial in trials)
+        waiting = any(trial.state is not TrialState.DONE for trial in trials)
+        if spent_s < budget_s or not waiting:
+            return False
+        hours = f"{spent_s / 3600:.2g} of {budget_s / 3600:.2g} device hours"
+        self._context.display.say(f"budget spent ({hours}): no further trial starts; raise budget.gpu_hours to go on")
+        return True
 
     def _idle(self, note: str = "") -> None:
         self._context.display.show(self._slot.index, SlotView(device=self._slot.device.name, note=note))

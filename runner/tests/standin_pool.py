@@ -66,6 +66,7 @@ class Standin:
     steering: Steering = field(default_factory=lambda: Steering(advance, lambda claim: False, never))
     output: io.StringIO = field(default_factory=io.StringIO)
     limit_s: float | None = None
+    budget_s: float | None = None
 
     def __post_init__(self) -> None:
         self.ledger.put_study(STUDY, {"cells": self.cells}, "")
@@ -80,7 +81,7 @@ class Standin:
             **options,
         }
         display = LineDisplay(Console(file=self.output, width=400), METRIC)
-        goal = Goal(STUDY, METRIC, "more", self.limit_s)
+        goal = Goal(STUDY, METRIC, "more", self.limit_s, self.budget_s)
         return Pool(self.ledger, self.home, goal, self.steering, display, PoolOptions(**chosen))
 
     def trials(self) -> list[TrialRecord]:

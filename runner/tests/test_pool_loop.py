@@ -238,3 +238,15 @@ def test_a_failed_preload_ends_the_launch_before_anything_is_claimed(home: Home,
     with pytest.raises(MissingPieceError, match="a_package_that_does_not_exist"):
         study.pool(preload="broken_preload").run(1)
     assert study.trials() == []
+
+
+def test_a_spent_budget_starts_no_further_trial_and_a_larger_one_goes_on(home: Home, sqlite_ledger: Ledger) -> None:
+    """A stand-in trial reports half a second an epoch, two seconds in all."""
+    study = Standin(home, sqlite_ledger, {"works": {"seeds": [0, 1, 2]}}, budget_s=3.0)
+    study.pool().run(1)
+    assert [t.state for t in study.trials()] == [TrialState.DONE, TrialState.DONE, TrialState.WAITING]
+    assert sqlite_ledger.study(STUDY).state == "open"
+    assert "raise budget.gpu_hours" in study.output.getvalue()
+    study.budget_s = 30.0
+    study.pool().run(1)
+    assert sqlite_ledger.study(STUDY).state == "closed"

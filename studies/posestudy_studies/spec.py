@@ -86,7 +86,9 @@ class Evaluation(Model):
 class Budget(Model):
     """Limits on time."""
 
-    gpu_hours: float | None = Field(None, gt=0, description="Device hours of the whole study.")
+    gpu_hours: float | None = Field(
+        None, gt=0, description="Device hours of the whole study; when they are spent no further trial starts."
+    )
     trial_hours: float | None = Field(None, gt=0, description="Hours of one trial; then its outcome is timed_out.")
 
 
