@@ -23,7 +23,7 @@ from posestudy_runner.launching import run_study
 from posestudy_studies.drawn_cats import draw
 from posestudy_studies.file import load
 
-STUDY = "demo_generalises"
+DEMO, STUDY = "drawn_cats", "demo_generalises"
 
 
 def _cell(snapshot: Snapshot, stage: StageRecord, name: str | None) -> CellRecord:
@@ -34,9 +34,8 @@ def _study(snapshot: Snapshot, root: Path, seeds: list[int], unseen: int) -> Pat
     """Write a study of two cells: the first stage's baseline, and what the last stage carries."""
     first, last = snapshot.stages[0], snapshot.stages[-1]
     baseline, best = _cell(snapshot, first, first.baseline), _cell(snapshot, last, last.carried)
-    for seed, folder in ((demo.SEED, "seen"), (unseen, "unseen")):
-        if not (root / folder).exists():
-            draw(root / folder, train=demo.TRAIN, val=2 * demo.VAL, seed=seed)
+    draw(root / "seen", train=demo.TRAIN, val=demo.VAL, seed=demo.SEED)
+    draw(root / "unseen", train=1, val=3 * demo.VAL, seed=unseen)
     document = {
         "study": STUDY,
         "dataset": {
@@ -46,6 +45,7 @@ def _study(snapshot: Snapshot, root: Path, seeds: list[int], unseen: int) -> Pat
             "val": {"annotations": "unseen/annotations/val.json", "images": "unseen/images"},
         },
         "metric": snapshot.study.document["metric"],
+        "evaluation": snapshot.study.document["evaluation"],
         "baseline": baseline.config,
         "stages": [
             {
@@ -75,7 +75,7 @@ def main() -> int:
     settings = Settings.resolve(arguments.home)
     ledger = Ledger.open(settings.database_url)
     root = Home.resolve(arguments.home).root / STUDY
-    study = _study(ledger.snapshot(demo.STUDY, values=False), root, arguments.seeds, arguments.unseen)
+    study = _study(ledger.snapshot(DEMO, values=False), root, arguments.seeds, arguments.unseen)
     source = study.read_text(encoding="utf-8")
     code = run_study(load(study), source, settings, workers=arguments.workers)
     snapshot = ledger.snapshot(STUDY)
