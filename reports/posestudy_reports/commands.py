@@ -29,11 +29,11 @@ def report(
 def demo(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the report.")] = Path("out/demo"),
     workers: Annotated[int, typer.Option("--workers", min=1, help="Trials that run side by side.")] = 2,
-) -> int:
+) -> None:
     """Draw cats, train ten small networks on them in two stages, and write the report."""
     from posestudy_reports.demo import run_demo
 
-    return run_demo(out, workers)
+    raise typer.Exit(run_demo(out, workers))
 
 
 def _formats(text: str) -> tuple[str, ...]:

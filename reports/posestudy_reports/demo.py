@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 import shutil
+import sys
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Final
@@ -34,7 +36,7 @@ def run_demo(out: Path, workers: int) -> int:
         typer.echo(f"drew {TRAIN} training and {VAL} validation pictures of cats in {root}")
     with as_file(files("posestudy_reports").joinpath("demo.yaml")) as path:
         study, source = load(path, [f"dataset.root={root}"]), path.read_text(encoding="utf-8")
-    code = run_study(study, source, settings, workers=workers, resume_with="posestudy demo")
+    code = run_study(study, source, settings, workers=workers, resume_with=shlex.join(["posestudy", *sys.argv[1:]]))
     report = posestudy_reports.open(study.study, settings)
     report.write(out, FORMATS)
     for sentence in (*report.summary, *report.still_open):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from posestudy.commands.app import main
 from posestudy_reports import demo
 
 
@@ -60,3 +61,8 @@ def test_the_photographs_study_is_valid(tmp_path):
     study = load(Path(__file__).parents[2] / "studies" / "lspet.yaml", [f"dataset.root={tmp_path}"])
     assert study.dataset.keypoints == "lspet"
     assert study.baseline.input_size == (64, 64)
+
+
+def test_a_demo_that_ends_with_open_cells_says_so_by_its_exit_code(tmp_path, monkeypatch):
+    monkeypatch.setattr(demo, "run_demo", lambda out, workers: 1)
+    assert main(["demo", "--out", str(tmp_path)]) == 1
