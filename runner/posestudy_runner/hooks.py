@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,11 +40,18 @@ def ledger_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
+def _cpu_seconds() -> float:
+    """CPU time of this process and of the data loaders it has seen end."""
+    spent = os.times()
+    return spent.user + spent.system + spent.children_user + spent.children_system
+
+
 class _EpochSums:
     """Means over the iterations of one epoch, and where its time went."""
 
     def __init__(self) -> None:
         self.started = self._ready = time.monotonic()
+        self._cpu_s = _cpu_seconds()
         self.data_s = 0.0
         self.lr = 0.0
         self._sums: dict[str, float] = {}
@@ -61,7 +69,10 @@ class _EpochSums:
 
     def metrics(self) -> dict[str, float]:
         means = {name: total / max(1, self._steps) for name, total in self._sums.items()}
-        return {**means, "lr": self.lr, "data_time_s": self.data_s, "epoch_time_s": time.monotonic() - self.started}
+        elapsed_s = time.monotonic() - self.started
+        cpu_percent = 100 * (_cpu_seconds() - self._cpu_s) / max(elapsed_s, 1e-9)
+        times = {"data_time_s": self.data_s, "epoch_time_s": elapsed_s, "cpu_percent": cpu_percent}
+        return {**means, **times, "lr": self.lr}
 
 
 class EpochReporter(Hook):

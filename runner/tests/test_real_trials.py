@@ -103,7 +103,7 @@ class Run:
         paths = self.last_attempt()
         final = torch.load(paths.checkpoint(EPOCHS), weights_only=False)
         best = torch.load(paths.best_weights, weights_only=True)
-        timed = re.compile(r".*_time_s|memory_mb")
+        timed = re.compile(r".*_time_s|memory_mb|cpu_percent")
         values = {
             value.epoch: {k: v for k, v in value.metrics.items() if not timed.fullmatch(k)}
             for value in self.ledger.snapshot(NAME).values
@@ -160,7 +160,8 @@ def test_a_trial_leaves_its_files_and_numbers(undisturbed: Run) -> None:
     paths = undisturbed.last_attempt()
     assert undisturbed.epochs() == {1, 2, 3}
     values = {v.epoch: v.metrics for v in undisturbed.ledger.snapshot(NAME).values}
-    assert {"loss", "acc_pose", "lr", "epoch_time_s", "data_time_s", "memory_mb"} <= values[1].keys()
+    assert {"loss", "acc_pose", "lr", "epoch_time_s", "data_time_s", "memory_mb", "cpu_percent"} <= values[1].keys()
+    assert values[1]["cpu_percent"] > 1
     assert "coco/AP" not in values[1]
     assert {"coco/AP", "coco/AP50", "coco/AR"} <= values[2].keys()
     assert "coco/AP" in values[3]
