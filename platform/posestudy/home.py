@@ -55,6 +55,11 @@ class AttemptPaths:
         return self.folder / "predictions.keypoints.json"
 
     @property
+    def matches(self) -> Path:
+        """Which predictions of the last validation met which ground truth, per image (`posestudy_runner.matches`)."""
+        return self.folder / "matches.npz"
+
+    @property
     def drawings(self) -> Path:
         """Pictures of predictions on validation images."""
         return self.folder / "predictions"

@@ -35,7 +35,7 @@ def advance(snapshot: Snapshot) -> list[Change]:
 
 def _opened(study: Study, ordinal: int, start: Training) -> OpenStage:
     design = study.stages[ordinal]
-    proposals = [cells.baseline_proposal()] if design.include_baseline else []
+    proposals = [cells.baseline_proposal(design)] if design.include_baseline else []
     proposals += design.opening(start)
     return OpenStage(
         ordinal=ordinal,

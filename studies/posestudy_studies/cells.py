@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from posestudy.home import safe_part
 from posestudy.ledger.records import NewCell
 from posestudy_studies import factors
-from posestudy_studies.designs.base import BASELINE, Proposal
+from posestudy_studies.designs.base import BASELINE, Design, Proposal
 
 if TYPE_CHECKING:
     from posestudy_studies.spec import Study
@@ -26,10 +26,11 @@ def canonical(value: Any) -> str:
 
 def key(study: Study, training: Training) -> str:
     """sha256 of the training configuration, the data's fingerprint and the evaluation; the seed is not in it."""
+    # Without defaults, so that a knob posestudy gains later changes no key of what was trained before.
     what = {
-        "config": training.model_dump(mode="json"),
+        "config": training.model_dump(mode="json", exclude_defaults=True),
         "data": study.dataset.fingerprint,
-        "evaluation": study.evaluation.model_dump(mode="json"),
+        "evaluation": study.evaluation.model_dump(mode="json", exclude_defaults=True),
     }
     return hashlib.sha256(canonical(what).encode()).hexdigest()
 
@@ -49,9 +50,11 @@ def new_cell(study: Study, start: Training, proposal: Proposal, seeds: Sequence[
     )
 
 
-def baseline_proposal() -> Proposal:
+def baseline_proposal(design: Design | None = None) -> Proposal:
     """The cell that sets nothing."""
-    return Proposal(BASELINE, {}, label=BASELINE)
+    if design is None:
+        return Proposal(BASELINE, {}, label=BASELINE)
+    return Proposal(BASELINE, {}, label=design.baseline_label or BASELINE, note=design.baseline_note)
 
 
 def level_text(level: Any, factor: str = "") -> str:

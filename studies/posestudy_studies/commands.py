@@ -1,4 +1,4 @@
-"""The sub-commands about study files: `init`, `check` and `plan`."""
+"""The sub-commands about study files and data: `init`, `check` and `draw`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from posestudy.errors import InputError, PoseStudyError, Problem
 if TYPE_CHECKING:
     from posestudy_studies.spec import Study
 
-MAX_ROWS = 40
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="The study file.", show_default=False)]
 Sets = Annotated[
     list[str] | None,
@@ -74,37 +73,19 @@ def _counts(counts: dict[str, dict[str, int]]) -> str:
     return "; ".join(parts)
 
 
-def plan(study: StudyFile, as_json: AsJson = False, sets: Sets = None) -> None:
-    """Show the cells of a study and what differs in each, without running anything."""
-    from posestudy_studies import file
-    from posestudy_studies.plan import plan as planned
+def draw(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to make.", show_default=False)],
+    train: Annotated[int, typer.Option("--train", min=1, max=100_000, help="Training pictures.")] = 400,
+    val: Annotated[int, typer.Option("--val", min=1, max=100_000, help="Validation pictures.")] = 64,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Another seed draws other cats.")] = 7,
+) -> None:
+    """Draw a data set of cats with 17 keypoints: something to try a study on."""
+    from posestudy_studies import drawn_cats
 
-    loaded = file.load(study, sets or [])
-    result = planned(loaded)
-    if as_json:
-        typer.echo(json.dumps(result, indent=2))
-        return
-    from rich.console import Console
-    from rich.table import Table
-
-    from posestudy_studies.cells import level_text
-
-    console = Console()
-    for stage in result["stages"]:
-        table = Table(title=f"{stage['name']} ({stage['design']}, carries {stage['carry']})", title_justify="left")
-        for column in ("cell", "label", "differs in", "decided"):
-            table.add_column(column)
-        for cell in stage["cells"][:MAX_ROWS]:
-            levels = ", ".join(f"{factor} {level_text(level, factor)}" for factor, level in cell["levels"].items())
-            table.add_row(cell["name"], cell["label"], levels or "-", "yes" if cell["decided"] else "by results")
-        if len(stage["cells"]) > MAX_ROWS:
-            table.add_row(f"... {len(stage['cells']) - MAX_ROWS} more", "", "", "")
-        console.print(table)
-    joint: dict[tuple[str, str], list[str]] = {}
-    for cell in result["joint"]:
-        joint.setdefault((cell["stage"], ", ".join(cell["factors"])), []).append(cell["cell"])
-    for (name, changed), names in joint.items():
-        which = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
-        text = f"joint change in {name}: {which} change {changed} at once"
-        console.print(text, markup=False, soft_wrap=True)
-    console.print(f"{result['estimate']['trials']} trials; time unknown until one has run.", markup=False)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError([Problem(str(folder), 0, 0, "", "something there already", "a new or empty folder")])
+    try:
+        drawn_cats.draw(folder, train=train, val=val, seed=seed)
+    except OSError as error:
+        raise PoseStudyError(f"cannot write {error.filename or folder}: {error.strerror}") from error
+    typer.echo(f"drew {train} training and {val} validation pictures in {folder}")

@@ -60,7 +60,7 @@ def _sampled(stage: Design, cell: str) -> bool:
 
 
 def _planned(stage: Design, start: Training) -> list[tuple[Proposal, bool]]:
-    first = [(cells.baseline_proposal(), True)] if stage.include_baseline else []
+    first = [(cells.baseline_proposal(stage), True)] if stage.include_baseline else []
     return first + list(stage.planned(start))
 
 

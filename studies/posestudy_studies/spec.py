@@ -15,6 +15,7 @@ from posestudy_studies.designs.registry import designs
 from posestudy_studies.training import (
     Augmentation,
     ConfigFile,
+    Count,
     Flip,
     Model,
     Optimizer,
@@ -27,7 +28,7 @@ from posestudy_studies.training import (
 )
 
 __all__ = [
-    "Augmentation", "Budget", "ConfigFile", "Dataset", "Evaluation", "Flip", "Optimizer", "Replicates",
+    "Augmentation", "Budget", "ConfigFile", "Dataset", "Evaluation", "Flip", "Floor", "Optimizer", "Replicates",
     "ReportOptions", "ScaleRotation", "Schedule", "Split", "Study", "Training",
 ]  # fmt: skip
 
@@ -84,12 +85,24 @@ class Evaluation(Model):
 
 
 class Budget(Model):
-    """Limits on time."""
+    """Limits on time and memory."""
 
     gpu_hours: float | None = Field(
         None, gt=0, description="Device hours of the whole study; when they are spent no further trial starts."
     )
     trial_hours: float | None = Field(None, gt=0, description="Hours of one trial; then its outcome is timed_out.")
+    memory_mb: float | None = Field(
+        None, ge=64, description="MiB one trial may take, of the GPU or on a CPU of the process; then out_of_memory."
+    )
+
+
+class Floor(Model):
+    """What a trial must have reached by a given epoch, or its outcome is not_converged."""
+
+    value: float = Field(description="The study's metric must be at least as good as this, ...")
+    epoch: Count = Field(
+        description="... at the first validation at or after this epoch; shorter trials are not held to it."
+    )
 
 
 class ReportOptions(Model):
@@ -97,6 +110,9 @@ class ReportOptions(Model):
 
     title: str | None = Field(None, max_length=300, description="Title; the study's name where it is left out.")
     authors: list[str] = Field(default_factory=list, max_length=50, description="Names under the title.")
+    equivalence_margin: float | None = Field(
+        None, gt=0, description="Two cells whose difference surely lies within this margin are called equivalent."
+    )
 
 
 class _AnyDesign:
@@ -121,7 +137,12 @@ class Study(Model):
     baseline: Training = Field(description="The configuration the first stage starts from.")
     stages: list[Annotated[Design, _AnyDesign()]] = Field(min_length=1, description="What is tried, in order.")
     replicates: Replicates = Field(default_factory=Replicates, description="Seeds of every cell.")
-    budget: Budget | None = Field(None, description="Limits on time.")
+    floor: Floor | None = Field(None, description="Below it a trial has not converged.")
+    reuse: Literal["home", "study", "none"] = Field(
+        "home",
+        description="Whose finished cells are not trained again: any study's of the home, only this one's, none.",
+    )
+    budget: Budget | None = Field(None, description="Limits on time and memory.")
     report: ReportOptions = Field(default_factory=ReportOptions, description="Title and authors of the report.")
 
     _name = field_validator("study")(check_name)

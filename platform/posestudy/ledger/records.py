@@ -19,6 +19,7 @@ class StudyRecord:
         source: the YAML text as the user wrote it.
         state: `open` while a stage may still open or a trial may still run, else `closed`.
         created: seconds since the epoch, the database's clock.
+        estimate: what `plan` expected when the study was first launched (`posestudy_studies.costs`); None: nothing.
     """
 
     id: int
@@ -27,6 +28,7 @@ class StudyRecord:
     source: str
     state: str
     created: float
+    estimate: Json | None = None
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ class TrialRecord:
         final_*, best_*: the study's metric at the last and at the best evaluated epoch.
         duration_s: seconds of training over all attempts; peak_memory_mb: MiB, process or device.
         provenance: torch version, threads, device, host, git commit...: what rows of one table may differ in.
+        source: where the result of a trial comes from that was not trained here (`KnownResult.source`); None: trained.
     """
 
     uid: str
@@ -121,6 +124,7 @@ class TrialRecord:
     duration_s: float | None
     peak_memory_mb: float | None
     provenance: Json = field(default_factory=dict)
+    source: Json | None = None
 
 
 @dataclass(frozen=True)
@@ -172,8 +176,36 @@ class Snapshot:
 
 
 @dataclass(frozen=True)
+class KnownResult:
+    """The result of a replicate that need not be trained: its trial is inserted DONE with it.
+
+    Attributes:
+        source: `{"kind": "imported", "file", "line", "sha256", "remarks": [str]}`, where `remarks` are contradictions
+            in the source, as sentences; or `{"kind": "reused", "study", "stage", "cell", "number", "uid"}`.
+        values: `{epoch: {metric: number}}` under ledger names.
+        final_value, ...: as `TrialRecord`'s, as the source states them; they need not follow from `values`.
+    """
+
+    outcome: Outcome
+    source: Json
+    message: str | None = None
+    values: dict[int, dict[str, float]] = field(default_factory=dict)
+    final_value: float | None = None
+    final_epoch: int | None = None
+    best_value: float | None = None
+    best_epoch: int | None = None
+    duration_s: float | None = None
+    peak_memory_mb: float | None = None
+    provenance: Json = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class NewCell:
-    """A cell to insert, with the seeds of its trials. See `CellRecord` for the fields."""
+    """A cell to insert, with the seeds of its trials. See `CellRecord` for the fields.
+
+    Attributes:
+        known: by seed, results that make training that replicate unnecessary.
+    """
 
     name: str
     label: str
@@ -183,6 +215,7 @@ class NewCell:
     config: Json
     seeds: tuple[int, ...]
     optuna: Json = field(default_factory=dict)
+    known: dict[int, KnownResult] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -220,11 +253,31 @@ class CloseStage:
 
 
 @dataclass(frozen=True)
+class AddSeeds:
+    """Give cells of a stage (open or closed) whose version is still `version` further replicates: `{cell: seeds}`."""
+
+    stage_id: int
+    version: int
+    seeds: dict[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class WithdrawStages:
+    """Take the stage `ordinal` and all after it out of the study: its file was edited and says otherwise now.
+
+    Trials that are not done are cancelled. A withdrawn trial goes over to the first cell with the same key and seed
+    that a later change inserts, with its uid, number, values and checkpoint; what is never wanted again stays behind.
+    """
+
+    ordinal: int
+
+
+@dataclass(frozen=True)
 class CloseStudy:
     """No further stage: the study is done."""
 
 
-Change = OpenStage | AddCells | CloseStage | CloseStudy
+Change = OpenStage | AddCells | AddSeeds | CloseStage | WithdrawStages | CloseStudy
 
 
 @dataclass(frozen=True)

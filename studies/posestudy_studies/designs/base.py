@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -72,7 +72,11 @@ class Replicates(Model):
     seeds: list[int] = Field(
         default_factory=lambda: [0], min_length=1, max_length=1000, description="Seeds, each once."
     )
-    when: Literal["always"] = Field("always", description="`always`: every cell with every seed.")
+    when: Literal["always", "unresolved"] = Field(
+        "always",
+        description="`always`: every cell with every seed. `unresolved`: the first seed for every cell, all of them "
+        "for the first baseline, further ones only where two cells cannot be told apart.",
+    )
 
     @field_validator("seeds")
     @classmethod
@@ -81,12 +85,24 @@ class Replicates(Model):
             raise refuse(str(value), "whole numbers from 0 to 2147483647, each once")
         return value
 
-    @field_validator("when", mode="before")
-    @classmethod
-    def _not_yet(cls, value: object) -> object:
-        if value == "unresolved":
-            raise refuse("'unresolved'", "always", "replicates on demand do not exist yet: write `when: always`")
-        return value
+
+class OutOfMemory(Model):
+    """Further cells where one of the stage ran out of memory with every seed; each is a row of its own."""
+
+    largest_batch: bool = Field(
+        False, description="Try ever smaller batches until one fits: the largest batch size that did."
+    )
+    accumulate: bool = Field(
+        False, description="Keep the effective batch: halve the batch and double `accumulate` until it fits."
+    )
+
+
+class RowText(Model):
+    """Label and policy text of a row that a design makes from levels."""
+
+    levels: dict[str, Any] = Field(min_length=1, description="The levels that tell the row, as `{epochs: 100}`.")
+    label: str = Field("", description="Row label in the tables.")
+    note: str = Field("", description="What the row tries, in words.")
 
 
 class Design(Model):
@@ -104,6 +120,16 @@ class Design(Model):
     )
     replicates: Replicates | None = Field(None, description="Seeds of this stage, in place of the study's.")
     include_baseline: bool = Field(True, description="Train the configuration the stage starts from as its first cell.")
+    baseline_label: str = Field("", description="Row label of the baseline cell.")
+    baseline_note: str = Field("", description="Policy text of the baseline cell.")
+    as_one: list[Annotated[list[str], Field(min_length=2)]] = Field(
+        default_factory=list,
+        description="Groups of factors that count as one, as `[[optimizer.lr, batch_size]]`: changing both together "
+        "is then no joint change.",
+    )
+    out_of_memory: OutOfMemory = Field(
+        default_factory=OutOfMemory, description="Further cells where one ran out of memory."
+    )
 
     _name = field_validator("name")(check_name)
 
