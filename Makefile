@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet --con
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup runtime demo test test-all lint types imports check reference constraints clean
+.PHONY: help setup runtime demo cat-pose-small test test-all lint types imports check reference constraints clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -30,6 +30,11 @@ runtime:         ## add MMPose to an installation of posestudy (what `posestudy 
 
 demo: setup      ## draw a cat data set, run a study on it, write its report to out/demo
 	@$(BIN)/posestudy demo --out out/demo
+
+cat-pose-small: setup  ## run the cat ablation in small and write its report to out/cat_pose_small
+	@test -d out/drawn_cats || $(BIN)/posestudy draw out/drawn_cats
+	@$(BIN)/posestudy --home out/cat_pose_small_home launch studies/cat_pose_small.yaml --workers 2 --set dataset.root=out/drawn_cats
+	@$(BIN)/posestudy --home out/cat_pose_small_home report cat_pose_small --out out/cat_pose_small
 
 test: setup      ## the quick tests
 	@$(BIN)/python -m pytest -m "not slow"

@@ -113,3 +113,12 @@ class Home:
 
     def attempt(self, study: str, number: int, fence: int) -> AttemptPaths:
         return AttemptPaths(self.runs / safe_part(study) / str(number) / str(fence))
+
+    def attempts(self, study: str, number: int) -> tuple[AttemptPaths, ...]:
+        """The folders of a trial's attempts that are on disk, the latest fence first."""
+        folder = self.runs / safe_part(study) / str(number)
+        try:
+            fences = [int(part.name) for part in folder.iterdir() if part.name.isdecimal()]
+        except OSError:
+            return ()
+        return tuple(self.attempt(study, number, fence) for fence in sorted(fences, reverse=True))

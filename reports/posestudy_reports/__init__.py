@@ -25,10 +25,13 @@ def open(study_name: str, settings: Settings | None = None) -> StudyReport:  # n
     from posestudy.ledger import Ledger
     from posestudy.settings import Settings
     from posestudy_reports.report import StudyReport
+    from posestudy_reports.saved_matches import SavedMatches, disk_bytes
 
-    ledger = Ledger.open((settings or Settings.resolve()).database_url, create=False)
+    places = settings or Settings.resolve()
+    ledger = Ledger.open(places.database_url, create=False)
     try:
         runs = {uid: run.run_id for uid, run in ledger.projected("mlflow").items()}
-        return StudyReport(ledger.snapshot(study_name), runs)
+        snapshot = ledger.snapshot(study_name)
     finally:
         ledger.close()
+    return StudyReport(snapshot, runs, SavedMatches(places.home), disk_bytes(places.home, snapshot))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from posestudy_reports import words
+from posestudy_reports.footnotes import origin
 from posestudy_reports.results import StudyResult, at
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ COLUMNS: Final[dict[str, str]] = {
     "attempts": "tries it took",
     "peak_memory_mb": "peak memory in MiB, of the device or the process",
     "mlflow_run_id": "the run in MLflow; missing where it was not projected",
+    "source": "where the result comes from that was not trained for this row; missing where it was",
 }
 """What the columns hold; after them one column `factor.NAME` per factor of the study, its resolved level in words."""
 
@@ -66,6 +68,7 @@ def frame(result: StudyResult) -> pd.DataFrame:
                     "attempts": attempts.get(trial.uid, 0),
                     "peak_memory_mb": trial.peak_memory_mb,
                     "mlflow_run_id": result.runs.get(trial.uid),
+                    "source": origin(trial),
                 }
                 row |= {f"factor.{name}": words.level(at(cell.cell.config, name)) for name in factors}
                 rows.append(row)

@@ -46,8 +46,13 @@ def content(report: StudyReport) -> dict[str, Any]:
         "summary": list(report.summary),
         "open": list(report.still_open),
         "stages": [
-            asdict(table) | {"figure": learning_curves_svg(drawn, report.result.metric), "drawn": bool(drawn)}
-            for table, drawn in zip(report.tables, report.curves, strict=True)
+            asdict(table)
+            | {
+                "differences": asdict(differences) if differences else None,
+                "figure": learning_curves_svg(drawn, report.result.metric),
+                "drawn": bool(drawn),
+            }
+            for table, differences, drawn in zip(report.tables, report.difference_tables, report.curves, strict=True)
         ],
         "addresses": [
             [str(t.number), stage.stage.name, cell.label, str(t.seed), t.uid, report.result.runs.get(t.uid, "")]

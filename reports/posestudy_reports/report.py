@@ -7,24 +7,40 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from posestudy.ledger.records import Snapshot
+from posestudy.ledger.records import Snapshot, TrialRecord
 from posestudy_reports.curves import Curve, curves
 from posestudy_reports.results import StageResult, StudyResult
+from posestudy_reports.saved_matches import SavedMatches
 from posestudy_reports.sentences import still_open, summary
 from posestudy_reports.tables import Table, stage_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from posestudy_reports.bootstrap import Matches
+    from posestudy_reports.comparison import Comparison
+
 
 class StudyReport:
     """A study as the ledger held it at one moment. `runs` maps trial uids to MLflow run ids.
 
-    Every output is a function of the two: the same ledger gives the same bytes.
+    Args:
+        saved: where the matches of the trials lie, for the intervals over validation images; None: nowhere.
+        disk_bytes: what the study's files take; None: not known.
+
+    Every output is a function of these: the same ledger and files give the same bytes.
     """
 
-    def __init__(self, snapshot: Snapshot, runs: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        runs: Mapping[str, str],
+        saved: SavedMatches | None = None,
+        disk_bytes: int | None = None,
+    ) -> None:
         self.result = StudyResult(snapshot, dict(runs))
+        self._saved = saved or SavedMatches()
+        self._disk_bytes = disk_bytes
 
     @property
     def name(self) -> str:
@@ -67,18 +83,49 @@ class StudyReport:
         return values(self.result)
 
     @cached_property
+    def comparisons(self) -> tuple[Comparison, ...]:
+        """The rows of each stage against its baseline, with their intervals; in order of the stages."""
+        from posestudy_reports.comparison import compare
+
+        def saved(trial: TrialRecord) -> Matches | None:
+            return self._saved.of(self.name, trial)
+
+        return tuple(compare(self.result, stage, saved) for stage in self.stages)
+
+    @cached_property
+    def differences(self) -> pd.DataFrame:
+        """One row per cell with a difference; `posestudy_reports.difference_table.COLUMNS` documents the columns."""
+        from posestudy_reports.difference_table import difference_frame
+
+        return difference_frame(self.result, list(zip(self.stages, self.comparisons, strict=True)), self.margin)
+
+    @property
+    def margin(self) -> float | None:
+        """The declared margin within which two cells are equivalent."""
+        margin = self._options.get("equivalence_margin")
+        return float(margin) if margin else None
+
+    @cached_property
     def tables(self) -> tuple[Table, ...]:
         """The ablation table of each stage, in order."""
-        return tuple(stage_table(self.result, stage) for stage in self.stages)
+        return tuple(stage_table(self.result, *pair) for pair in zip(self.stages, self.comparisons, strict=True))
+
+    @cached_property
+    def difference_tables(self) -> tuple[Table | None, ...]:
+        """The differences of each stage with their intervals, in order; None where a stage has no interval."""
+        from posestudy_reports.difference_table import difference_table
+
+        pairs = zip(self.stages, self.comparisons, strict=True)
+        return tuple(difference_table(self.result, *pair, self.margin) for pair in pairs)
 
     @cached_property
     def curves(self) -> tuple[tuple[Curve, ...], ...]:
         """The learning curves of each stage, in order."""
         return tuple(curves(self.result, stage) for stage in self.stages)
 
-    @property
+    @cached_property
     def summary(self) -> tuple[str, ...]:
-        return summary(self.result)
+        return summary(self.result, self._disk_bytes)
 
     @property
     def still_open(self) -> tuple[str, ...]:

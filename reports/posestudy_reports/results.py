@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from posestudy.ledger.records import CellRecord, Snapshot, StageRecord, TrialRecord, ValueRecord
 from posestudy.vocabulary import METRICS, Direction, Metric, Outcome, TrialState
+from posestudy_reports import words
 
 # A trial that ended in one of these measured nothing that may stand beside a completed one, or nothing at all.
 WITHOUT_NUMBERS = frozenset(
@@ -51,6 +52,11 @@ class CellResult:
         return tuple(t for t in self.trials if t.outcome is Outcome.COMPLETED and t.final_value is not None)
 
     @cached_property
+    def finals(self) -> tuple[float, ...]:
+        """The final value of each completed replicate, in order of number."""
+        return tuple(t.final_value for t in self.completed if t.final_value is not None)
+
+    @cached_property
     def open(self) -> tuple[TrialRecord, ...]:
         return tuple(t for t in self.trials if t.state is not TrialState.DONE)
 
@@ -72,6 +78,8 @@ class StageResult:
     stage: StageRecord
     cells: tuple[CellResult, ...]
     baseline: CellResult | None
+    declared: Mapping[str, Any] = field(default_factory=dict)
+    """What the study file says of the stage."""
 
     @cached_property
     def factors(self) -> tuple[str, ...]:
@@ -96,6 +104,31 @@ class StageResult:
         """The factors in which `result` differs from the baseline's configuration."""
         reference = self.baseline.cell.config if self.baseline else self.stage.start
         return tuple(n for n in result.cell.levels if at(reference, n) != at(result.cell.config, n))
+
+    def joint(self, result: CellResult) -> bool:
+        """Whether several factors differ at once, where those that the study declares `as_one` count as one."""
+        groups = [frozenset(group) for group in self.declared.get("as_one") or ()]
+        units = {next((i for i, group in enumerate(groups) if name in group), name) for name in self.changed(result)}
+        return len(units) > 1
+
+    def combination(self, result: CellResult) -> tuple[str, ...]:
+        """The labels of the variants that a cell of `one_at_a_time` puts together; empty for any other cell."""
+        for names in self._combined:
+            parts = [self.named(name) for name in names]
+            found = [part for part in parts if part is not None and part is not result]
+            levels = {name: level for part in found for name, level in part.cell.levels.items()}
+            if len(found) == len(names) > 1 and levels == result.cell.levels:
+                return tuple(part.label for part in found)
+        return ()
+
+    @cached_property
+    def _combined(self) -> tuple[tuple[str, ...], ...]:
+        """Every set of variants the study file combines, however it says so."""
+        combine, variants = self.declared.get("combine") or (), self.declared.get("variants") or {}
+        declared: list[Any] = list(combine.values()) if isinstance(combine, Mapping) else list(combine)
+        if isinstance(variants, Mapping):
+            declared += [v["combine"] for v in variants.values() if isinstance(v, Mapping) and v.get("combine")]
+        return tuple(tuple(d["of"] if isinstance(d, Mapping) else d) for d in declared)
 
 
 @dataclass(frozen=True)
@@ -123,8 +156,37 @@ class StudyResult:
         for stage in sorted(self.snapshot.stages, key=lambda s: s.ordinal):
             mine_too = tuple(sorted(cells.get(stage.id, ()), key=lambda c: c.cell.ordinal))
             baseline = next((c for c in mine_too if c.cell.name == stage.baseline), None)
-            stages.append(StageResult(stage, mine_too, baseline))
+            stages.append(StageResult(stage, mine_too, baseline, self._declared.get(stage.name, {})))
         return tuple(stages)
+
+    @cached_property
+    def _declared(self) -> Mapping[str, Mapping[str, Any]]:
+        """What the study file says of each stage, by its name."""
+        declared = self.snapshot.study.document.get("stages") or []
+        return {str(s["name"]): s for s in declared if isinstance(s, Mapping) and "name" in s}
+
+    def contradicting(self, stage: StageResult) -> CellResult | None:
+        """The cell that is better by all seeds than the one `stage` carried as its best; None where there is none."""
+        following = list(self._declared.values())[stage.stage.ordinal + 1 :]
+        carried = stage.named(stage.stage.carried)
+        if carried is None or carried.final is None or (following and following[0].get("carry", "best") != "best"):
+            return None
+        better = carried
+        for cell in stage.cells:
+            leads = better.final and cell.final and self.metric.direction.better(cell.final.mean, better.final.mean)
+            better = cell if leads else better
+        return None if better is carried else better
+
+    def state(self, trial: TrialRecord) -> str:
+        """`out of memory`, `pruned at epoch 6`, `waiting`, `running, epoch 3`."""
+        last = self.values[trial.uid][-1].epoch if trial.uid in self.values else 0
+        if trial.outcome in (Outcome.PRUNED, Outcome.TIMED_OUT) and (last or trial.final_epoch):
+            return f"{words.OUTCOMES[trial.outcome]} at epoch {trial.final_epoch or last}"
+        if trial.outcome is not None:
+            return words.OUTCOMES[trial.outcome]
+        if trial.state is TrialState.RUNNING:
+            return f"running, epoch {last}" if last else "running"
+        return "waiting"
 
     @cached_property
     def values(self) -> Mapping[str, tuple[ValueRecord, ...]]:
@@ -137,9 +199,8 @@ class StudyResult:
     @cached_property
     def unopened(self) -> tuple[str, ...]:
         """Names of the stages in the study file that have not been opened yet."""
-        declared = self.snapshot.study.document.get("stages") or []
         opened = {s.stage.name for s in self.stages}
-        return tuple(str(s["name"]) for s in declared if isinstance(s, Mapping) and s.get("name") not in opened)
+        return tuple(name for name in self._declared if name not in opened)
 
     @cached_property
     def best(self) -> tuple[StageResult, CellResult] | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from posestudy.vocabulary import Outcome, TrialState
-from posestudy_reports import words
+from posestudy.vocabulary import Metric, Outcome, TrialState
+from posestudy_reports import footnotes, words
+from posestudy_reports.comparison import NoiseFloor, noise_floor
+from posestudy_reports.expectation import expectation
 from posestudy_reports.results import CellResult, StageResult, StudyResult
 
 
-def summary(result: StudyResult) -> tuple[str, ...]:
+def summary(result: StudyResult, disk_bytes: int | None = None) -> tuple[str, ...]:
     """Sentences for the head of a report, each true of the ledger's rows; at least one."""
     trials = result.snapshot.trials
     if not trials:
@@ -15,11 +17,19 @@ def summary(result: StudyResult) -> tuple[str, ...]:
     done = [t for t in trials if t.state is TrialState.DONE]
     kinds = [(o, sum(t.outcome is o for t in done)) for o in Outcome]
     ended = words.listing([f"{n} {words.OUTCOMES[o]}" for o, n in kinds if n])
-    time = sum(t.duration_s or 0.0 for t in trials)
+    time = sum(t.duration_s or 0.0 for t in trials if t.source is None)
     first = f"The study has {words.count(len(trials), 'trial')} in {words.count(len(result.stages), 'stage')}"
     first += f"; of the {len(done)} that have ended, {ended}" if done else "; none has ended"
     first += f". Training took {words.duration(time)} in all, added up over trials." if time else "."
-    return (first, *_best(result), *(_carry(s) for s in result.stages if s.stage.carried), *_seeds(result))
+    carried = [_carry(result, s) for s in result.stages if s.stage.carried]
+    return (first, *_origins(result), *expectation(result, disk_bytes), *_best(result), *carried, *_noise(result))
+
+
+def _origins(result: StudyResult) -> tuple[str, ...]:
+    """How many results were not trained for this study."""
+    kinds = [str(t.source.get("kind")) for t in result.snapshot.trials if t.source]
+    counts = [f"{kinds.count(kind)} {kind}" for kind in ("reused", "imported") if kind in kinds]
+    return (f"Not trained for this study but {words.listing(counts)}.",) if counts else ()
 
 
 def still_open(result: StudyResult) -> tuple[str, ...]:
@@ -75,27 +85,42 @@ def _value(result: StudyResult, cell: CellResult) -> str:
     return f"{text}, one seed)"
 
 
-def _carry(stage: StageResult) -> str:
-    carried = stage.named(stage.stage.carried)
+def _carry(result: StudyResult, stage: StageResult) -> str:
+    carried, better = stage.named(stage.stage.carried), result.contradicting(stage)
     label = carried.label if carried else stage.stage.carried or ""
     text = f"Stage {words.quoted(stage.stage.name)} carried {words.quoted(label)}"
-    return f"{text}: {stage.reason}." if stage.reason else f"{text}."
+    text = f"{text}: {stage.reason}." if stage.reason else f"{text}."
+    return f"{text} {footnotes.contradiction(result.metric, carried, better)}" if carried and better else text
 
 
-def _seeds(result: StudyResult) -> tuple[str, ...]:
-    """How far the differences can be trusted: against the range of the seeds, where there is one."""
-    if result.best is None:
-        return ()
-    _, best = result.best
-    baseline = result.stages[0].baseline
-    if baseline is None or baseline is best or best.final is None or baseline.final is None:
-        return ()
-    ranges = [c.final.high - c.final.low for s in result.stages for c in s.cells if c.final and c.final.count > 1]
-    if not ranges:
-        return ("With one seed a cell, a difference as small as that between two seeds says nothing.",)
-    gain = abs(best.final.mean - baseline.final.mean)
-    relation = "more than" if gain > max(ranges) else "not more than"
-    size = words.score(max(ranges), result.metric)
-    return (
-        f"The best cell differs from the baseline by {relation} the largest range of the seeds of one cell ({size}).",
+def _noise(result: StudyResult) -> tuple[str, ...]:
+    """The smallest difference the study can resolve, and whether the best cell's gain is one."""
+    floor, baseline = noise_floor(result), result.stages[0].baseline if result.stages else None
+    best = result.best[1] if result.best else None
+    comparable = best is not baseline and best is not None and baseline is not None and baseline.final is not None
+    if floor is None:
+        text = "With one seed a cell, a difference as small as that between two seeds says nothing."
+        return (text,) if comparable else ()
+    found = [_floor(floor, result.metric)]
+    if comparable and best and best.final and baseline and baseline.final:
+        seeds = best.final.count, baseline.final.count
+        smallest, gain = floor.between(*seeds), best.final.mean - baseline.final.mean
+        found.append(
+            f"The best cell differs from the first baseline by {'more' if abs(gain) > smallest else 'not more'} than "
+            f"the {words.precise(smallest, result.metric)} that {seeds[0]} and {seeds[1]} seeds can resolve."
+        )
+    return tuple(found)
+
+
+def _floor(floor: NoiseFloor, metric: Metric) -> str:
+    whose = f"the {floor.count} seeds of the first baseline"
+    if not floor.of_baseline:
+        whose = f"the seeds of {words.count(floor.count, 'cell')}"
+    text = (
+        f"Over {whose} {metric.short} has a standard deviation of {words.precise(floor.sd, metric)}: the smallest "
+        f"difference that can be resolved is {words.precise(floor.between(1, 1), metric)} between single seeds"
     )
+    if floor.replicates > 1:
+        most = floor.replicates
+        text += f" and {words.precise(floor.between(most, most), metric)} with {most} seeds a cell"
+    return f"{text} (95 %, one comparison)."

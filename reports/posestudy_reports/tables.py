@@ -4,23 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from posestudy.ledger.records import TrialRecord
-from posestudy.vocabulary import Metric, Outcome, TrialState
-from posestudy_reports import words
+from posestudy.vocabulary import Metric, TrialState
+from posestudy_reports import footnotes, words
+from posestudy_reports.footnotes import Footnotes
 from posestudy_reports.results import WITHOUT_NUMBERS, CellResult, Spread, StageResult, StudyResult, at
+
+if TYPE_CHECKING:
+    from posestudy_reports.comparison import Comparison
 
 Emphasis = Literal["", "best", "second"]
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column: `key` for programs, `header` for people."""
+    """A column: `key` for programs, `header` for people; `detail_key` where its details are a column to programs."""
 
     key: str
     header: str
     align: Literal["left", "right"] = "left"
+    detail_key: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,25 +60,13 @@ class Table:
     """What holds for the whole table and has no mark."""
 
 
-class _Notes:
-    """Footnotes in order of first use, each once."""
-
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-
-    def mark(self, text: str) -> int:
-        if text not in self.texts:
-            self.texts.append(text)
-        return self.texts.index(text) + 1
-
-
-def stage_table(result: StudyResult, stage: StageResult) -> Table:
+def stage_table(result: StudyResult, stage: StageResult, comparison: Comparison) -> Table:
     """The ablation table of one stage: a row per cell, in the student's form `epoch: value`."""
-    metric, notes = result.metric, _Notes()
+    metric, notes = result.metric, Footnotes()
     finals = _emphasis(stage.cells, lambda c: c.final, metric)
     bests = _emphasis(stage.cells, lambda c: c.best, metric)
     rows = [
-        _row(result, stage, cell, notes, final, best)
+        _row(result, stage, comparison, cell, notes, final, best)
         for cell, final, best in zip(stage.cells, finals, bests, strict=True)
     ]
     remarks: list[str] = []
@@ -89,7 +82,7 @@ def stage_table(result: StudyResult, stage: StageResult) -> Table:
         Column("parameters", "Parameters"),
         Column("final", f"Final {metric.short}"),
         Column("best", f"Best {metric.short}"),
-        Column("delta", "Difference", "right"),
+        Column("delta", "Difference", "right", "resolved"),
         Column("time", "Time", "right"),
         Column("outcome", "Outcome"),
     )
@@ -98,40 +91,44 @@ def stage_table(result: StudyResult, stage: StageResult) -> Table:
 
 
 def _row(
-    result: StudyResult, stage: StageResult, cell: CellResult, notes: _Notes, final: Emphasis, best: Emphasis
+    result: StudyResult,
+    stage: StageResult,
+    comparison: Comparison,
+    cell: CellResult,
+    notes: Footnotes,
+    final: Emphasis,
+    best: Emphasis,
 ) -> Row:
-    metric = result.metric
-    marks: list[int] = []
-    if stage.baseline is cell:
-        marks.append(notes.mark("Baseline of the stage: differences are taken against its final value."))
-    if stage.stage.carried == cell.cell.name:
-        reason = stage.reason
-        marks.append(notes.mark(f"Carried{f': {reason}' if reason else ''}."))
-    if len(stage.changed(cell)) > 1:
-        marks.append(
-            notes.mark("Several factors differ from the baseline at once: the difference is not the effect of one.")
-        )
-    delta = stage.delta(cell)
+    where = notes.marks(footnotes.of_number(result.snapshot.study.name, cell))
+    what = notes.marks(footnotes.of_label(result, stage, cell))
+    odd = notes.marks(footnotes.of_values(cell))
+    why = notes.marks(footnotes.of_outcome(result, cell))
     times = [t.duration_s for t in cell.trials if t.duration_s is not None and t.state is TrialState.DONE]
-    outcome = _outcome(result, cell)
-    missing = len(cell.trials) - len(cell.completed)
-    if cell.completed and missing:
-        odd = words.listing([f"seed {t.seed} {_state(result, t)}" for t in cell.trials if t not in cell.completed])
-        mark = notes.mark(f"Of {words.count(len(cell.trials), 'seed')} not in the mean: {odd}.")
-        outcome = replace(outcome, marks=(mark,))
     entries = (
-        Entry(", ".join(str(t.number) for t in cell.trials) or words.DASH),
-        Entry(cell.label, marks=tuple(marks)),
+        Entry(", ".join(str(t.number) for t in cell.trials) or words.DASH, footnotes.lines(cell), marks=where),
+        Entry(cell.label, marks=what),
         Entry(_policy(stage, cell)),
         Entry(_parameters(stage, cell)),
         replace(_numbers(result, cell, cell.final, last=True), emphasis=final),
-        replace(_numbers(result, cell, cell.best, last=False), emphasis=best),
-        Entry(words.DASH if delta is None else words.difference(delta, metric)),
+        replace(_numbers(result, cell, cell.best, last=False), emphasis=best, marks=odd),
+        _delta(result, stage, comparison, cell),
         Entry(words.duration(sum(times) / len(times)) if times else words.DASH),
-        outcome,
+        replace(_outcome(result, cell), marks=why),
     )
+    return _addressed(result, cell, entries)
+
+
+def _addressed(result: StudyResult, cell: CellResult, entries: tuple[Entry, ...]) -> Row:
     uids = tuple(t.uid for t in cell.trials)
     return Row(entries, uids, tuple(result.runs.get(uid, "") for uid in uids))
+
+
+def _delta(result: StudyResult, stage: StageResult, comparison: Comparison, cell: CellResult) -> Entry:
+    """The difference from the baseline, and below it that it is not resolved, where that is so."""
+    delta, compared = stage.delta(cell), comparison.by_cell.get(cell.cell.name)
+    if delta is None:
+        return Entry(words.DASH)
+    return Entry(words.difference(delta, result.metric), "not resolved" if compared and compared.unresolved else "")
 
 
 def _policy(stage: StageResult, cell: CellResult) -> str:
@@ -164,7 +161,7 @@ def _numbers(result: StudyResult, cell: CellResult, spread: Spread | None, *, la
     if stopped and not last:  # pruned or out of time: what it reached is a result, though not one to rank
         trial = stopped[0]
         return Entry(f"{trial.best_epoch}: {words.score(trial.best_value or 0.0, metric)}")
-    return Entry(words.listing(list(dict.fromkeys(_state(result, t) for t in cell.trials))) or "not run")
+    return Entry(words.listing(list(dict.fromkeys(result.state(t) for t in cell.trials))) or "not run")
 
 
 def _has_numbers(trial: TrialRecord) -> bool:
@@ -172,23 +169,11 @@ def _has_numbers(trial: TrialRecord) -> bool:
 
 
 def _outcome(result: StudyResult, cell: CellResult) -> Entry:
-    states = [words.OUTCOMES[t.outcome] if t.outcome else _state(result, t) for t in cell.trials]
+    states = [words.OUTCOMES[t.outcome] if t.outcome else result.state(t) for t in cell.trials]
     kinds = list(dict.fromkeys(states))
     if len(kinds) == 1:
         return Entry(kinds[0])
     return Entry(", ".join(f"{states.count(kind)} {kind}" for kind in kinds) or "not run")
-
-
-def _state(result: StudyResult, trial: TrialRecord) -> str:
-    """`out of memory`, `pruned at epoch 6`, `waiting`, `running, epoch 3`."""
-    last = result.values[trial.uid][-1].epoch if trial.uid in result.values else 0
-    if trial.outcome in (Outcome.PRUNED, Outcome.TIMED_OUT) and (last or trial.final_epoch):
-        return f"{words.OUTCOMES[trial.outcome]} at epoch {trial.final_epoch or last}"
-    if trial.outcome is not None:
-        return words.OUTCOMES[trial.outcome]
-    if trial.state is TrialState.RUNNING:
-        return f"running, epoch {last}" if last else "running"
-    return "waiting"
 
 
 def _emphasis(

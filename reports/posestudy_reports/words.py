@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -34,6 +35,12 @@ def score(value: float, metric: Metric) -> str:
 
 def decimals(metric: Metric) -> int:
     return 2 if metric.unit == "px" else 3
+
+
+def precise(value: float, metric: Metric) -> str:
+    """A small positive number with two digits that count, as long as they are among the first six decimals."""
+    digits = 1 - math.floor(math.log10(value)) if value > 0 else 0
+    return f"{value:.{min(6, max(decimals(metric), digits))}f}"
 
 
 def difference(value: float, metric: Metric) -> str:

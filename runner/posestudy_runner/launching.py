@@ -12,9 +12,11 @@ from posestudy.ledger import Ledger
 from posestudy.ledger.records import Json, Snapshot
 from posestudy.settings import Settings
 from posestudy.vocabulary import METRICS, AttemptEnd, Outcome, TrialState
+from posestudy_runner import weights
 from posestudy_runner.context import PoolOptions, owner_is_dead
 from posestudy_runner.display import display_for
 from posestudy_runner.engines import Placement, engine
+from posestudy_runner.packages import check_packages
 from posestudy_runner.pool import Goal
 from posestudy_runner.steering import Steering, study_steering
 from posestudy_studies.spec import Budget, Study
@@ -54,6 +56,7 @@ def run_study(
     Raises:
         InputError: the data set has problems; nothing was trained.
         MissingPieceError: trials cannot run here.
+        PoseStudyError: initial weights are not on this machine and cannot be fetched.
     """
     from posestudy_studies import dataset
 
@@ -61,6 +64,8 @@ def run_study(
     problems = dataset.problems(study)
     if problems:
         raise InputError(problems)
+    check_packages(study)
+    weights.fetch(study, say)
     sealed = dataset.sealed(study)
     ledger = Ledger.open(settings.database_url)
     try:
@@ -92,6 +97,8 @@ def join_study(name: str, settings: Settings, *, options: PoolOptions | None = N
     ledger = Ledger.open(settings.database_url, create=False)
     try:
         study = Study.model_validate(ledger.study(name).document)
+        check_packages(study)
+        weights.fetch(study, say)
         placement = _placement(study, ledger, settings, 1, options or PoolOptions(), study_steering())
         ended = engine("local")(placement)
         snapshot = ledger.snapshot(name, values=False)

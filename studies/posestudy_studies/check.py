@@ -27,7 +27,9 @@ _BOUNDS = {"greater_than": ("above", "gt"), "greater_than_equal": ("of at least"
 _FIELDS = {
     "input_size": "[width, height], two whole numbers of pixels",
     "amp": "true, false, float16 or bfloat16",
-    "model": "a preset's name or {config: FILE}",
+    "heatmap_size": "[width, height], two whole numbers of pixels, or null to follow input_size",
+    "model": "a preset's name, {config: FILE} or {backbone: {type: ...}, channels: N, stride: N}",
+    "codec": "a codec's name or a mapping with its type",
 }
 
 
@@ -115,12 +117,16 @@ def _known(model: type[BaseModel], path: mistakes.Path, data: Any) -> list[str]:
         data = data[part]
         candidates = factors.models_in(annotation)
         if candidates:
-            annotation = candidates[0]
+            annotation = max(candidates, key=lambda c: len(c.model_fields.keys() & _keys(data)))
         if annotation is Design:
             annotation = designs().get(data.get("design"), Design)
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [name for name in annotation.model_fields if name != "fingerprint"]
     return []
+
+
+def _keys(data: Any) -> set[str]:
+    return set(data) if isinstance(data, dict) else set()
 
 
 def _items(annotation: Any) -> list[Any]:

@@ -125,7 +125,11 @@ def _file_entries(data: Any, path: mistakes.Path) -> Iterator[tuple[Any, Any, mi
     items = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
     for key, value in items:
         here = (*path, key)
-        named = key in _FILES or (isinstance(key, int) and path[-1] in _FILES)
+        # A level stands at its factor, in a list of levels, or in such a list beside a condition.
+        listed = isinstance(key, int) and (
+            path[-1] in _FILES or (path[-1] in ("levels", "choices") and len(path) > 1 and path[-2] in _FILES)
+        )
+        named = key in _FILES or listed
         if isinstance(value, str) and named:
             yield data, key, here
         else:

@@ -6,14 +6,13 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from posestudy.errors import PoseStudyError
 from posestudy.vocabulary import METRICS, Direction
+from posestudy_studies import network_config
+from posestudy_studies.augmentation import Augmentation
 from posestudy_studies.layouts import layout
-from posestudy_studies.model_file import FileModel, read_model
-from posestudy_studies.presets import HEATMAP_STRIDE, Preset, preset
 from posestudy_studies.python_source import assignments
 from posestudy_studies.spec import Dataset, Split, Study
-from posestudy_studies.training import Augmentation, Training
+from posestudy_studies.training import Training
 
 Config = dict[str, Any]
 
@@ -21,9 +20,6 @@ PLUGIN = "posestudy_runner.plugin"
 LOADER_WORKERS = 2
 """Data-loading processes of a trial; results do not depend on it."""
 VALIDATION_BATCH = 32
-IMAGENET_MEAN = (123.675, 116.28, 103.53)
-IMAGENET_STD = (58.395, 57.12, 57.375)
-"""Of RGB values 0 to 255."""
 
 
 def build(study: Study, training: Training, seed: int) -> Config:
@@ -41,7 +37,7 @@ def build(study: Study, training: Training, seed: int) -> Config:
         PoseStudyError: the input size does not fit the network, or the model config file does not.
     """
     metainfo = _metainfo(layout(study.dataset.keypoints).metainfo)
-    network = _network(study, training, len(metainfo["keypoint_info"]))
+    network = network_config.network(study.evaluation, training, len(metainfo["keypoint_info"]))
     config: Config = _plain(
         {
             "default_scope": "mmpose",
@@ -52,7 +48,7 @@ def build(study: Study, training: Training, seed: int) -> Config:
             **_data(study, training, seed, network.codec, metainfo),
             **_schedule(training, network.optim),
             **_runtime(study, training),
-            "custom_hooks": [{"type": "SeedEpochHook", "seed": seed}, *network.hooks],
+            "custom_hooks": [{"type": "SeedEpochHook", "seed": seed}, *_accumulation(training), *network.hooks],
         }
     )
     return config
@@ -66,67 +62,12 @@ def config_text(study: Study, training: Training, seed: int) -> str:
     return intro + assignments(build(study, training, seed))
 
 
-def _network(study: Study, training: Training, keypoints: int) -> FileModel:
-    if not isinstance(training.model, str):
-        network = read_model(training.model.config, training, keypoints)
-        return _evaluated(study, _initialised(network, training.init))
-    chosen = preset(training.model)
-    codec = _codec(chosen, training)
-    model = {
-        "type": "TopdownPoseEstimator",
-        "data_preprocessor": {
-            "type": "PoseDataPreprocessor",
-            "mean": list(IMAGENET_MEAN),
-            "std": list(IMAGENET_STD),
-            "bgr_to_rgb": True,
-        },
-        "backbone": dict(chosen.backbone),
-        "head": {
-            **chosen.head,
-            "out_channels": keypoints,
-            "loss": {"type": "KeypointMSELoss", "use_target_weight": True},
-            "decoder": codec,
-        },
-        "test_cfg": {"flip_mode": "heatmap"},
-    }
-    return _evaluated(study, _initialised(FileModel(model, codec, (), (), {}), training.init))
-
-
-def _codec(chosen: Preset, training: Training) -> Config:
-    width, height = training.input_size
-    if width % chosen.stride or height % chosen.stride:
-        raise PoseStudyError(
-            f"input_size [{width}, {height}] does not fit {chosen.name}; expected multiples of {chosen.stride} px, "
-            "the input pixels per pixel of its last features"
-        )
-    return {
-        "type": "MSRAHeatmap",
-        "input_size": (width, height),
-        "heatmap_size": (width // HEATMAP_STRIDE, height // HEATMAP_STRIDE),
-        "sigma": training.sigma,
-    }
-
-
-def _initialised(network: FileModel, init: str | None) -> FileModel:
-    """Start the backbone from `init`. Without one a preset starts at random and a model file from what it says."""
-    if init is not None:
-        network.model["backbone"]["init_cfg"] = {"type": "Pretrained", "checkpoint": init}
-    return network
-
-
-def _evaluated(study: Study, network: FileModel) -> FileModel:
-    """Test as the study's evaluation says; a model file keeps its own way of flipping."""
-    test = network.model.setdefault("test_cfg", {})
-    test["flip_test"] = study.evaluation.flip_test
-    if test.get("flip_mode") == "heatmap":
-        test["shift_heatmap"] = study.evaluation.shift_heatmap
-    return network
-
-
 def _data(study: Study, training: Training, seed: int, codec: Config, metainfo: Config) -> Config:
     data, evaluation = study.dataset, study.evaluation
     load: list[Config] = [{"type": "LoadImage"}, {"type": "GetBBoxCenterScale", "padding": 1.25}]
     crop: Config = {"type": "TopdownAffine", "input_size": codec["input_size"]}
+    if codec["type"] == "UDPHeatmap":
+        crop["use_udp"] = True
     train_pipeline = [
         {"type": "SeedSample", "seed": seed},
         *load,
@@ -168,11 +109,35 @@ def _augmentation(augmentation: Augmentation) -> list[Config]:
 
     `rotation` R is 0.x's rotation factor in degrees: a normal deviate times R, cut at 2R. 1.x draws a normal
     deviate truncated at 1, times `rotate_factor`; 2R gives it the same limit. `scale` S scales the box by 1 - S to
-    1 + S every time, `prob` is that of rotating. The box is never shifted, which 1.x would do by default.
+    1 + S every time, `prob` is that of rotating. RandomBBoxTransform's own shift stays off: `translation` is 0.x's,
+    uniform, of the box as scaled, and a second RandomBBoxTransform would undo the rotation of the first. Half-body
+    takes more keypoints than `min_keypoints` in 0.x, at least so many in 1.x, and comes before the scaling there.
     """
     steps: list[Config] = []
     if augmentation.flip is not None:
         steps.append({"type": "RandomFlip", "direction": "horizontal", "prob": augmentation.flip.prob})
+    if (colour := augmentation.photometric) is not None:
+        steps.append(
+            {
+                "type": "PhotometricDistortionV0",
+                "brightness_delta": colour.brightness,
+                "contrast_range": colour.contrast,
+                "saturation_range": colour.saturation,
+                "hue_delta": colour.hue,
+            }
+        )
+    if augmentation.albumentations is not None:
+        steps.append({"type": "SeededAlbumentation", "transforms": augmentation.albumentations.plain()})
+    if (half := augmentation.half_body) is not None:
+        steps.append(
+            {
+                "type": "RandomHalfBody",
+                "min_total_keypoints": half.min_keypoints + 1,
+                "padding": half.padding,
+                "prob": half.prob,
+                "upper_prioritized_prob": half.upper_prob,
+            }
+        )
     if (change := augmentation.scale_rotation) is not None:
         steps.append(
             {
@@ -184,6 +149,8 @@ def _augmentation(augmentation: Augmentation) -> list[Config]:
                 "rotate_prob": change.prob,
             }
         )
+    if (shift := augmentation.translation) is not None:
+        steps.append({"type": "RandomBBoxTranslation", "factor": shift.factor, "prob": shift.prob})
     return steps
 
 
@@ -211,39 +178,52 @@ def _loader(dataset: Config, *, batch_size: int = VALIDATION_BATCH, shuffle: boo
 
 
 def _schedule(training: Training, optim_options: Config) -> Config:
-    schedule = training.schedule
     wrapper: Config = {"type": "DeviceAmpOptimWrapper"} if training.amp else {"type": "OptimWrapper"}
     if isinstance(training.amp, str):
         wrapper["dtype"] = training.amp
-    schedulers: list[Config] = []
+    if training.accumulate > 1:
+        wrapper["accumulative_counts"] = training.accumulate
+    optimizer = {**training.optimizer.model_dump(mode="json"), "lr": training.learning_rate}
+    return {
+        "optim_wrapper": {**wrapper, "optimizer": optimizer, **optim_options},
+        "param_scheduler": _learning_rate(training),
+        "train_cfg": {"by_epoch": True, "max_epochs": training.epochs, "val_interval": training.validate_every},
+        "val_cfg": {},
+        "test_cfg": {},
+    }
+
+
+def _learning_rate(training: Training) -> list[Config]:
+    schedule, schedulers = training.schedule, list[Config]()
+    over_epochs = {"begin": 0, "end": training.epochs, "by_epoch": True}
     if schedule.warmup_iters:
         schedulers.append(
             {
                 "type": "LinearLR",
                 "start_factor": schedule.warmup_ratio,
                 "begin": 0,
-                "end": schedule.warmup_iters,
+                # Warm-up is told in weight updates; MMEngine counts every iteration.
+                "end": schedule.warmup_iters * training.accumulate,
                 "by_epoch": False,
             }
         )
-    if schedule.milestones:
+    if schedule.type == "cosine":
         schedulers.append(
             {
-                "type": "MultiStepLR",
-                "milestones": list(schedule.milestones),
-                "gamma": schedule.gamma,
-                "begin": 0,
-                "end": training.epochs,
-                "by_epoch": True,
+                "type": "CosineAnnealingLR",
+                "T_max": training.epochs,
+                "eta_min_ratio": schedule.min_lr_ratio,
+                **over_epochs,
             }
         )
-    return {
-        "optim_wrapper": {**wrapper, "optimizer": training.optimizer.model_dump(mode="json"), **optim_options},
-        "param_scheduler": schedulers,
-        "train_cfg": {"by_epoch": True, "max_epochs": training.epochs, "val_interval": training.validate_every},
-        "val_cfg": {},
-        "test_cfg": {},
-    }
+    elif schedule.milestones:
+        milestones = schedule.steps(training.epochs)
+        schedulers.append({"type": "MultiStepLR", "milestones": milestones, "gamma": schedule.gamma, **over_epochs})
+    return schedulers
+
+
+def _accumulation(training: Training) -> list[Config]:
+    return [{"type": "EpochwiseAccumulationHook"}] if training.accumulate > 1 else []
 
 
 def _runtime(study: Study, training: Training) -> Config:

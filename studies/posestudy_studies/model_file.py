@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,32 +11,34 @@ from posestudy.errors import PoseStudyError
 from posestudy_studies.training import Training
 
 _HEATMAP_CODECS = ("MSRAHeatmap", "UDPHeatmap", "MegviiHeatmap")
-_KEPT_OPTIM_OPTIONS = ("paramwise_cfg", "clip_grad", "accumulative_counts", "constructor")
+_KEPT_OPTIM_OPTIONS = ("paramwise_cfg", "clip_grad", "constructor")
 
 
 @dataclass(frozen=True)
-class FileModel:
-    """What a study keeps of a config file: the network and what trains it in a special way.
+class Network:
+    """A model as MMPose config, and what trains it in a special way where it comes from a file.
 
     Attributes:
-        model: the file's `model`, fitted to the study's keypoints and input size.
+        model: the estimator, fitted to the study's keypoints and input size.
         codec: the target encoding, the same as the head's `decoder`.
-        imports, hooks: the file's `custom_imports` and `custom_hooks`.
-        optim: options of its `optim_wrapper` besides the optimizer.
+        imports: Python modules to import first.
+        hooks: `custom_hooks` of the file.
+        optim: options of the file's `optim_wrapper` besides the optimizer.
     """
 
     model: dict[str, Any]
     codec: dict[str, Any]
-    imports: tuple[str, ...]
-    hooks: tuple[dict[str, Any], ...]
-    optim: dict[str, Any]
+    imports: tuple[str, ...] = ()
+    hooks: tuple[dict[str, Any], ...] = ()
+    optim: dict[str, Any] = field(default_factory=dict)
 
 
-def read_model(path: str, training: Training, keypoints: int) -> FileModel:
+def read_model(path: str, training: Training, keypoints: int, imports: Sequence[str] = ()) -> Network:
     """Read the MMPose config at `path`, which is run as Python, and fit it to `training` and to `keypoints` keypoints.
 
     A heatmap codec takes the study's input size and sigma and keeps its stride; any other codec must already have
-    the study's input size, because the sizes of its network follow from it.
+    the study's input size, because the sizes of its network follow from it. What the file says of training beside
+    the model is taken over whether the study declares it in `brings` or not: undeclared, it is a leak.
 
     Raises:
         PoseStudyError: the file is missing, does not load, or holds no top-down model that fits.
@@ -59,12 +62,13 @@ def read_model(path: str, training: Training, keypoints: int) -> FileModel:
         )
     codec = _fitted_codec(path, head["decoder"], training)
     head.update(decoder=codec)
-    head["out_channels"] = keypoints
+    # A regression head has its own word for it.
+    head["num_joints" if "num_joints" in head else "out_channels"] = keypoints
     optim = config.get("optim_wrapper") or {}
-    return FileModel(
+    return Network(
         model=model,
         codec=codec,
-        imports=_imports(config.get("custom_imports")),
+        imports=tuple(dict.fromkeys((*imports, *_imports(config.get("custom_imports"))))),
         hooks=tuple(config.get("custom_hooks") or ()),
         optim={key: optim[key] for key in _KEPT_OPTIM_OPTIONS if optim.get(key) is not None},
     )
@@ -73,6 +77,11 @@ def read_model(path: str, training: Training, keypoints: int) -> FileModel:
 def _fitted_codec(path: str, codec: dict[str, Any], training: Training) -> dict[str, Any]:
     had, wanted = tuple(codec.get("input_size", ())), tuple(training.input_size)
     if codec.get("type") not in _HEATMAP_CODECS:
+        if training.heatmap_size is not None:
+            raise PoseStudyError(
+                f"heatmap_size {list(training.heatmap_size)} does not fit model config {path}, whose codec "
+                f"{codec.get('type')} has no heatmaps; expected none"
+            )
         if had != wanted:
             raise PoseStudyError(
                 f"model config {path} encodes with {codec.get('type')} for input size {list(had)}, "
@@ -86,7 +95,13 @@ def _fitted_codec(path: str, codec: dict[str, Any], training: Training) -> dict[
             f"input_size {list(wanted)} does not fit model config {path}; expected multiples of {stride} px, "
             "the input pixels per heatmap pixel"
         )
-    fitted = {**codec, "input_size": wanted, "heatmap_size": tuple(side // stride for side in wanted)}
+    heatmap = tuple(side // stride for side in wanted)
+    if training.heatmap_size is not None and training.heatmap_size != heatmap:
+        raise PoseStudyError(
+            f"heatmap_size {list(training.heatmap_size)} does not fit model config {path}; expected "
+            f"{list(heatmap)}, the only size its network gives for input_size {list(wanted)}"
+        )
+    fitted = {**codec, "input_size": wanted, "heatmap_size": heatmap}
     return {**fitted, "sigma": training.sigma} if "sigma" in codec else fitted
 
 

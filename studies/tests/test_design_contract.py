@@ -44,3 +44,40 @@ class TestRandomSearch(DesignContract):
         "sampler": "random",
         "cells": 5,
     }
+
+
+class TestConditionalGrid(DesignContract):
+    stage: ClassVar = {
+        "name": "s",
+        "design": "grid",
+        "factors": {
+            "model": ["resnet18", "resnet34"],
+            "backbone.frozen_stages": {"levels": [0, 1], "when": {"model": "resnet34"}},
+        },
+    }
+
+
+class TestOneAtATime(DesignContract):
+    stage: ClassVar = {
+        "name": "s",
+        "design": "one_at_a_time",
+        "variants": {
+            "wide": {"sigma": 3.0, "label": "1"},
+            "both": {"combine": ["wide", "fast"], "label": "3"},
+            "fast": {"optimizer.lr": 0.01},
+            "amp": {"amp": True},
+        },
+        "combine": [["wide", "amp"]],
+    }
+
+
+class TestLeaveOneOut(DesignContract):
+    stage: ClassVar = {
+        "name": "s",
+        "design": "leave_one_out",
+        "leave_out": {"slow": {"optimizer.lr": 1e-4}, "narrow": {"sigma": 1.0}},
+    }
+
+
+class TestBisect(DesignContract):
+    stage: ClassVar = {"name": "s", "design": "bisect", "factor": "epochs", "between": [8, 40], "tolerance": 4}

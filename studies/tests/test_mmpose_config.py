@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from posestudy.errors import PoseStudyError
+from posestudy_studies import presets
 from posestudy_studies.mmpose_config import build, config_text
 from posestudy_studies.python_source import assignments
 from posestudy_studies.spec import Study
@@ -251,7 +252,7 @@ def test_a_model_from_a_config_file_keeps_its_network_and_takes_the_studys_data(
     assert made["model"]["test_cfg"] == {
         "flip_test": True,
         "flip_mode": "heatmap",
-        "shift_heatmap": True,
+        "shift_heatmap": False,
         "output_heatmaps": True,
     }
     assert made["train_cfg"]["max_epochs"] == 20
@@ -284,3 +285,120 @@ def test_a_config_file_that_does_not_fit_is_refused(tmp_path: Path, text: str, s
 def test_a_missing_config_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(PoseStudyError, match=r"nowhere\.py does not exist"):
         config(model={"config": str(tmp_path / "nowhere.py")}, init=None)
+
+
+def test_augmentations_come_in_the_order_of_mmpose_0_with_their_parameters() -> None:
+    blur = {"type": "MotionBlur", "p": 0.2, "blur_limit": 3}
+    augmentation = {
+        "translation": {"factor": 0.2, "prob": 0.3},
+        "scale_rotation": {},
+        "half_body": {"min_keypoints": 8, "padding": 1.4},
+        "albumentations": {"transforms": [blur]},
+        "photometric": {"hue": 9, "contrast": [0.8, 1.2]},
+        "flip": {},
+    }
+    pipeline = config(augmentation=augmentation)["train_dataloader"]["dataset"]["pipeline"]
+    assert [step["type"] for step in pipeline[3:-3]] == [
+        "RandomFlip",
+        "PhotometricDistortionV0",
+        "SeededAlbumentation",
+        "RandomHalfBody",
+        "RandomBBoxTransform",
+        "RandomBBoxTranslation",
+    ]
+    assert (pipeline[4]["hue_delta"], pipeline[4]["contrast_range"]) == (9, (0.8, 1.2))
+    assert pipeline[5]["transforms"] == [blur]
+    # MMPose 0.x wants more keypoints than it says, 1.x at least as many.
+    assert (pipeline[6]["min_total_keypoints"], pipeline[6]["prob"], pipeline[6]["padding"]) == (9, 0.3, 1.4)
+    assert (pipeline[8]["factor"], pipeline[8]["prob"]) == (0.2, 0.3)
+
+
+@pytest.mark.parametrize(
+    ("codec", "expected"),
+    [
+        ({"type": "msra", "unbiased": True}, {"type": "MSRAHeatmap", "unbiased": True, "blur_kernel_size": 11}),
+        ("udp", {"type": "UDPHeatmap", "blur_kernel_size": 11}),
+        ({"type": "megvii", "kernel_size": 15}, {"type": "MegviiHeatmap", "kernel_size": 15}),
+        ({"type": "simcc", "split_ratio": 3.0}, {"type": "SimCCLabel", "simcc_split_ratio": 3.0, "sigma": 2.0}),
+        ({"type": "simcc", "smoothing": 0.1}, {"smoothing_type": "standard", "label_smooth_weight": 0.1}),
+        ("regression", {"type": "RegressionLabel", "input_size": (128, 96)}),
+    ],
+)
+def test_the_codec_is_the_same_in_target_head_and_affine(codec: Any, expected: dict[str, Any]) -> None:
+    made = config(codec=codec, sigma=2.0)
+    decoder = made["model"]["head"]["decoder"]
+    assert expected.items() <= decoder.items()
+    for loader in ("train_dataloader", "val_dataloader"):
+        steps = {step["type"]: step for step in made[loader]["dataset"]["pipeline"]}
+        assert steps["TopdownAffine"].get("use_udp", False) is (decoder["type"] == "UDPHeatmap")
+    assert made["train_dataloader"]["dataset"]["pipeline"][-2]["encoder"] == decoder
+    # Mirrored heatmaps of UDP fit without a shift.
+    shift = {"udp": False, "simcc": None, "regression": None}
+    name = codec if isinstance(codec, str) else codec["type"]
+    assert made["model"]["test_cfg"].get("shift_heatmap") is shift.get(name, True)
+
+
+@pytest.mark.parametrize(("sigma", "kernel"), [(1.0, 3), (1.5, 7), (2.0, 11), (3.0, 17), (0.5, 3)])
+def test_sub_pixel_decoding_blurs_as_wide_as_mmpose_says(sigma: float, kernel: int) -> None:
+    assert config(codec="udp", sigma=sigma)["model"]["head"]["decoder"]["blur_kernel_size"] == kernel
+
+
+def test_heatmap_size_is_given_or_follows() -> None:
+    for knobs, size, channels in (
+        ({}, (32, 24), (256, 256, 256)),
+        ({"heatmap_size": [64, 48]}, (64, 48), (256, 256, 256, 256)),
+        ({"head": {"deconv_channels": [64, 32], "deconv_kernel": 2}}, (16, 12), (64, 32)),
+        ({"heatmap_size": [4, 3]}, (4, 3), None),
+    ):
+        head = config(**knobs)["model"]["head"]
+        assert head["decoder"]["heatmap_size"] == size
+        assert head["deconv_out_channels"] == channels
+        assert head["deconv_kernel_sizes"] == (
+            None if channels is None else (2 if "head" in knobs else 4,) * len(channels)
+        )
+
+
+def test_cosine_scaling_accumulation_and_stretch() -> None:
+    made = config(
+        schedule={"type": "cosine", "warmup_iters": 10, "min_lr_ratio": 0.05},
+        lr_scaling={"base_batch_size": 32},
+        accumulate=4,
+    )
+    assert made["optim_wrapper"]["accumulative_counts"] == 4
+    assert made["optim_wrapper"]["optimizer"]["lr"] == pytest.approx(1e-5 * 64 / 32)
+    assert made["custom_hooks"][1:] == [{"type": "EpochwiseAccumulationHook"}]
+    warmup, cosine = made["param_scheduler"]
+    assert (warmup["end"], warmup["by_epoch"]) == (40, False)
+    assert cosine == {
+        "type": "CosineAnnealingLR",
+        "T_max": 20,
+        "eta_min_ratio": 0.05,
+        "begin": 0,
+        "end": 20,
+        "by_epoch": True,
+    }
+    stretched = config(schedule={"milestones": [10, 15], "stretch_from": 20}, epochs=60)
+    assert stretched["param_scheduler"][0]["milestones"] == [30, 45]
+    assert "accumulative_counts" not in stretched["optim_wrapper"]
+
+
+def test_networks_by_preset_arguments_or_backbone() -> None:
+    hrnet = config(model="hrnet_w32", init=None, input_size=[64, 64])["model"]
+    assert hrnet["head"]["deconv_out_channels"] is None
+    assert hrnet["backbone"]["extra"]["stage4"]["num_channels"] == (32, 64, 128, 256)
+    frozen = config(backbone={"frozen_stages": 2, "norm_eval": True})["model"]["backbone"]
+    assert (frozen["frozen_stages"], frozen["norm_eval"]) == (2, True)
+    own = {"backbone": {"type": "SCNet", "depth": 50}, "channels": 2048, "stride": 32, "imports": ["my.backbones"]}
+    made = config(model=own, init="scnet.pth")
+    assert made["custom_imports"]["imports"] == ["posestudy_runner.plugin", "my.backbones"]
+    assert made["model"]["backbone"] == {
+        "type": "SCNet",
+        "depth": 50,
+        "init_cfg": {"type": "Pretrained", "checkpoint": "scnet.pth"},
+    }
+
+
+def test_presets_name_the_weights_mmpose_trains_from() -> None:
+    assert "hrnet_w32-36af842e.pth" in str(presets.preset("hrnet_w32").weights)
+    assert presets.preset("resnet50").weights == "torchvision://resnet50"
+    assert presets.preset("hrnet_tiny").weights is None

@@ -46,10 +46,13 @@ def escape(text: str) -> str:
 
 
 def write(report: StudyReport) -> dict[str, bytes]:
-    """`tables/N_STAGE.tex`, one per stage."""
-    return {
-        f"tables/{stem(i, table.name)}.tex": latex(table, report.name).encode() for i, table in enumerate(report.tables)
-    }
+    """`tables/N_STAGE.tex`, one per stage, and `tables/N_STAGE_differences.tex` where it has intervals."""
+    files = {}
+    for i, (table, differences) in enumerate(zip(report.tables, report.difference_tables, strict=True)):
+        files[f"tables/{stem(i, table.name)}.tex"] = latex(table, report.name).encode()
+        if differences:
+            files[f"tables/{stem(i, table.name)}_differences.tex"] = latex(differences, report.name).encode()
+    return files
 
 
 def latex(table: Table, study: str) -> str:

@@ -32,16 +32,20 @@ def write(report: StudyReport) -> dict[str, bytes]:
     lines += [" ".join(escape(s) for s in report.summary), ""]
     if report.still_open:
         lines += ["**Still open.** " + " ".join(escape(s) for s in report.still_open), ""]
-    for i, (table, drawn) in enumerate(zip(report.tables, report.curves, strict=True)):
+    parts = zip(report.tables, report.difference_tables, report.curves, strict=True)
+    for i, (table, differences, drawn) in enumerate(parts):
         figure = f"figures/{stem(i, table.name)}.svg"
         files[figure] = learning_curves_svg(drawn, report.result.metric).encode()
-        lines += [f"## {escape(table.title)}", "", markdown(table), f"![Learning curves]({figure})", ""]
+        lines += [f"## {escape(table.title)}", "", *grid(table), ""]
+        if differences:
+            lines += [f"### {escape(differences.title)}", "", *grid(differences), ""]
+        lines += [*addresses(table), "", f"![Learning curves]({figure})", ""]
     files["report.md"] = "\n".join(lines).encode()
     return files
 
 
-def markdown(table: Table) -> str:
-    """The table in GitHub's form with its notes and, folded away, the address of every number."""
+def grid(table: Table) -> list[str]:
+    """The table in GitHub's form with its notes, as lines."""
     head = [escape(column.header) for column in table.columns]
     rule = ["---:" if column.align == "right" else "---" for column in table.columns]
     rows = [[_entry(entry) for entry in row.entries] for row in table.rows]
@@ -50,12 +54,17 @@ def markdown(table: Table) -> str:
     notes += [escape(remark) for remark in table.remarks]
     if notes:
         lines += ["", "<br>".join(notes)]
-    lines += ["", "<details><summary>Where the numbers come from</summary>", ""]
+    return lines
+
+
+def addresses(table: Table) -> list[str]:
+    """The address of every number of an ablation table, folded away."""
+    lines = ["<details><summary>Where the numbers come from</summary>", ""]
     lines += ["| Cell | Trial uid | MLflow run |", "| --- | --- | --- |"]
     for row in table.rows:
         for uid, run in zip(row.uids, row.runs, strict=True):
             lines.append(f"| {escape(row.entries[1].text)} | {escape(uid)} | {escape(run) or DASH} |")
-    return "\n".join([*lines, "", "</details>", ""])
+    return [*lines, "", "</details>"]
 
 
 def _entry(entry: Entry) -> str:

@@ -6,7 +6,7 @@ import csv
 import io
 from typing import TYPE_CHECKING
 
-from posestudy_reports.tables import Table
+from posestudy_reports.tables import Column, Entry, Table
 from posestudy_reports.writers import stem
 
 if TYPE_CHECKING:
@@ -16,8 +16,12 @@ if TYPE_CHECKING:
 
 
 def write(report: StudyReport) -> dict[str, bytes]:
-    """`trials.csv` (the frame), `values.csv` and `tables/N_STAGE.csv`."""
-    files = {"trials.csv": _frame(report.frame), "values.csv": _frame(report.values)}
+    """`trials.csv` (the frame), `values.csv`, `differences.csv` and `tables/N_STAGE.csv`."""
+    files = {
+        "trials.csv": _frame(report.frame),
+        "values.csv": _frame(report.values),
+        "differences.csv": _frame(report.differences),
+    }
     for i, table in enumerate(report.tables):
         files[f"tables/{stem(i, table.name)}.csv"] = table_csv(table).encode()
     return files
@@ -27,11 +31,18 @@ def table_csv(table: Table) -> str:
     """The table as printed, then `trial_uid` and `mlflow_run_id`, separated by spaces where a row has several seeds."""
     stream = io.StringIO()
     rows = csv.writer(stream, lineterminator="\n")
-    rows.writerow([*(column.key for column in table.columns), "trial_uid", "mlflow_run_id"])
+    keys = [key for column in table.columns for key in (column.key, column.detail_key) if key]
+    rows.writerow([*keys, "trial_uid", "mlflow_run_id"])
     for row in table.rows:
-        texts = [f"{e.text} ({e.detail})" if e.detail else e.text for e in row.entries]
+        texts = [text for pair in zip(table.columns, row.entries, strict=True) for text in _texts(*pair)]
         rows.writerow([*map(guarded, texts), " ".join(row.uids), " ".join(run or "-" for run in row.runs)])
     return stream.getvalue()
+
+
+def _texts(column: Column, entry: Entry) -> list[str]:
+    if column.detail_key:
+        return [entry.text, entry.detail]
+    return [f"{entry.text} ({entry.detail})" if entry.detail else entry.text]
 
 
 def _frame(frame: pd.DataFrame) -> bytes:

@@ -18,6 +18,7 @@ _STYLE: Final = """
 :root { color-scheme: light; }
 body { font: 16px/1.5 system-ui, sans-serif; color: #1c1c1c; margin: 0 auto; max-width: 68rem; padding: 2rem 1.2rem; }
 h1 { font-size: 1.9rem; margin: 0 0 .3rem; } h2 { font-size: 1.25rem; margin: 2.4rem 0 .6rem; }
+h3 { font-size: 1rem; margin: 1.4rem 0 .4rem; }
 .lead { color: #555; margin: 0 0 1.2rem; }
 .open { border-left: 4px solid #D55E00; background: #fdf3ec; padding: .6rem .9rem; }
 .scroll { overflow-x: auto; }
@@ -46,10 +47,14 @@ def page(report: StudyReport) -> str:
     parts.append(f"<p>{escape(' '.join(report.summary))}</p>")
     if report.still_open:
         parts.append(f'<p class="open"><strong>Still open.</strong> {escape(" ".join(report.still_open))}</p>')
-    for i, (table, drawn) in enumerate(zip(report.tables, report.curves, strict=True)):
+    pieces = zip(report.tables, report.difference_tables, report.curves, strict=True)
+    for i, (table, differences, drawn) in enumerate(pieces):
         figure = learning_curves_plotly(drawn, report.result.metric)
         plot = figure.to_html(full_html=False, include_plotlyjs=False, div_id=f"curves-{i + 1}", config=dict(_PLOT))
-        parts += [f"<h2>{escape(table.title)}</h2>", html_table(table), plot]
+        parts += [f"<h2>{escape(table.title)}</h2>", html_table(table)]
+        if differences:
+            parts += [f"<h3>{escape(differences.title)}</h3>", html_table(differences)]
+        parts += [addresses(table), plot]
     head = (
         f'<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(report.title)}</title><style>{_STYLE}</style><script>{get_plotlyjs()}</script>"
@@ -59,7 +64,7 @@ def page(report: StudyReport) -> str:
 
 
 def html_table(table: Table) -> str:
-    """The table with its notes and the address of every number."""
+    """The table with its notes."""
     head = "".join(f"<th{_side(c.align)}>{escape(c.header)}</th>" for c in table.columns)
     rows = []
     for row in table.rows:
@@ -68,18 +73,21 @@ def html_table(table: Table) -> str:
         rows.append(f'<tr data-uids="{escape(" ".join(row.uids))}">{cells}</tr>')
     notes = "".join(f"<li>{escape(note)}</li>" for note in table.notes)
     remarks = "".join(f'<p class="remark">{escape(remark)}</p>' for remark in table.remarks)
-    addresses = "".join(
+    body = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    return f'<div class="scroll">{body}</div>' + (f"<ol>{notes}</ol>" if notes else "") + remarks
+
+
+def addresses(table: Table) -> str:
+    """The address of every number of an ablation table, folded away."""
+    rows = "".join(
         f"<tr><td>{escape(row.entries[1].text)}</td><td><code>{escape(uid)}</code></td>"
         f"<td><code>{escape(run) or DASH}</code></td></tr>"
         for row in table.rows
         for uid, run in zip(row.uids, row.runs, strict=True)
     )
     return (
-        f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
-        + (f"<ol>{notes}</ol>" if notes else "")
-        + remarks
-        + "<details><summary>Where the numbers come from</summary><table><thead><tr><th>Cell</th><th>Trial uid</th>"
-        f"<th>MLflow run</th></tr></thead><tbody>{addresses}</tbody></table></details>"
+        "<details><summary>Where the numbers come from</summary><table><thead><tr><th>Cell</th><th>Trial uid</th>"
+        f"<th>MLflow run</th></tr></thead><tbody>{rows}</tbody></table></details>"
     )
 
 

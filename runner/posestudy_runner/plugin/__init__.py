@@ -7,8 +7,23 @@ from posestudy_runner.plugin import compat
 compat.install()
 
 # MMPose loads only after the shims above.
+from posestudy_runner.plugin.accumulation import EpochwiseAccumulationHook  # noqa: E402
 from posestudy_runner.plugin.amp import DeviceAmpOptimWrapper  # noqa: E402
+from posestudy_runner.plugin.augmentation import (  # noqa: E402
+    PhotometricDistortionV0,
+    RandomBBoxTranslation,
+    SeededAlbumentation,
+)
 from posestudy_runner.plugin.dataset import KeypointDataset  # noqa: E402
 from posestudy_runner.plugin.seeding import SeedEpochHook, SeedSample  # noqa: E402
 
-__all__ = ["DeviceAmpOptimWrapper", "KeypointDataset", "SeedEpochHook", "SeedSample"]
+__all__ = [
+    "DeviceAmpOptimWrapper",
+    "EpochwiseAccumulationHook",
+    "KeypointDataset",
+    "PhotometricDistortionV0",
+    "RandomBBoxTranslation",
+    "SeedEpochHook",
+    "SeedSample",
+    "SeededAlbumentation",
+]

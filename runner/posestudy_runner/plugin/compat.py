@@ -7,6 +7,7 @@ real thing is installed. Nothing here computes on a tensor: the pool imports thi
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 import warnings
 from importlib.machinery import EXTENSION_SUFFIXES
@@ -16,7 +17,7 @@ from pickle import UnpicklingError
 from types import ModuleType
 from typing import Any
 
-from posestudy.errors import MissingPieceError
+from posestudy.errors import MissingPieceError, PoseStudyError
 
 _LIBRARIES: list[Any] = []
 """torch.library handles: the operators they define vanish when they are collected."""
@@ -29,12 +30,15 @@ def install() -> None:
         MissingPieceError: an installed package is broken in a way that only a reinstallation mends.
     """
     silence_import_warnings()
+    keep_albumentations_offline()
     stand_in_for_pkg_resources()
     check_xtcocotools()
     define_torchvision_operators()
     stand_in_for_mmdet()
     stand_in_for_mmcv_ops()
     allow_mmengine_checkpoints()
+    refuse_code_in_downloaded_weights()
+    start_from_weights_that_fit()
     convert_bfloat16_arrays()
     draw_circles_of_scalar_radius()
 
@@ -50,6 +54,11 @@ def silence_import_warnings() -> None:
         (r"`torch\.cuda\.amp\.GradScaler\(", FutureWarning),
     ):
         warnings.filterwarnings("ignore", message, category)
+
+
+def keep_albumentations_offline() -> None:
+    """Trap: MMPose imports albumentations where it is installed, which then asks a server for its newest version."""
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 
 def stand_in_for_pkg_resources() -> bool:
@@ -185,6 +194,68 @@ def allow_mmengine_checkpoints() -> None:
             (multiarray.scalar, "numpy.core.multiarray.scalar"),
         ]
     )
+
+
+def refuse_code_in_downloaded_weights() -> None:
+    """Trap: MMEngine loads weights from a URL with `weights_only=False`, which runs whatever code they hold."""
+    from mmengine.runner import checkpoint
+
+    stock = checkpoint.load_url
+    if getattr(stock, "posestudy", False):
+        return
+
+    def load_url(*arguments: Any, **options: Any) -> Any:
+        """torch's `load_state_dict_from_url`, for weights alone."""
+        return stock(*arguments, **{**options, "weights_only": True})
+
+    load_url.posestudy = True  # type: ignore[attr-defined]
+    checkpoint.load_url = load_url
+
+
+def start_from_weights_that_fit() -> None:
+    """Trap: where no name in a file of weights fits the network, MMEngine only logs it and starts at random.
+
+    Weights of a whole estimator or classifier name their backbone's parts `backbone.*`, so that they fit no
+    backbone as they are: that prefix is taken off here. Less than half fitting is an error.
+    """
+    from mmengine.model.weight_init import PretrainedInit, update_init_info
+
+    stock = PretrainedInit.__call__
+    if getattr(stock, "posestudy", False):
+        return
+
+    def load(self: Any, module: Any) -> None:
+        """MMEngine's, for weights whose prefix it was not told."""
+        if self.prefix is not None:
+            stock(self, module)
+            return
+        from mmengine.runner.checkpoint import CheckpointLoader, load_state_dict
+
+        loaded = CheckpointLoader.load_checkpoint(self.checkpoint, map_location=self.map_location, logger="current")
+        found = loaded.get("state_dict", loaded)
+        wanted = {name: part for name, part in module.state_dict().items() if part.ndim}
+        fitting = max((_fitting(found, prefix, wanted) for prefix in ("", "backbone.", "module.")), key=_numbers)
+        if 2 * _numbers(fitting) < _numbers(wanted):
+            raise PoseStudyError(
+                f"the weights {self.checkpoint} fit {_numbers(fitting):,} of the {_numbers(wanted):,} numbers of "
+                f"{type(module).__name__}; expected weights of this network"
+            )
+        load_state_dict(module, fitting, strict=False, logger="current")
+        if hasattr(module, "_params_init_info"):
+            update_init_info(module, init_info=f"{type(self).__name__}: load from {self.checkpoint}")
+
+    load.posestudy = True  # type: ignore[attr-defined]
+    PretrainedInit.__call__ = load
+
+
+def _fitting(found: Any, prefix: str, wanted: dict[str, Any]) -> dict[str, Any]:
+    """The parts of `found` that, without `prefix`, have a name and shape that is wanted."""
+    bare = {name.removeprefix(prefix): part for name, part in found.items() if name.startswith(prefix)}
+    return {name: part for name, part in bare.items() if name in wanted and part.shape == wanted[name].shape}
+
+
+def _numbers(parts: dict[str, Any]) -> int:
+    return sum(part.numel() for part in parts.values())
 
 
 def convert_bfloat16_arrays() -> None:

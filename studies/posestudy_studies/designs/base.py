@@ -147,6 +147,10 @@ class Design(Model):
         del view
         return True
 
+    def combinations(self) -> dict[str, list[str]]:
+        """Cells that are declared combinations of other cells, by name."""
+        return {}
+
     def planned(self, start: Training) -> Sequence[tuple[Proposal, bool]]:
         """Every cell the stage may get, with whether its levels are decided already."""
         return [(proposal, True) for proposal in self.opening(start)]

@@ -1,13 +1,183 @@
-"""`bisect`: a factor's best level found by halving an interval."""
+"""`bisect`: the best level of a factor between two ends, by halving."""
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
-from posestudy_studies.designs.variants import Variants
+from pydantic import Field, Strict, field_validator, model_validator
+
+from posestudy.errors import nearest
+from posestudy.vocabulary import METRICS, Direction, Outcome, TrialState
+from posestudy_studies import factors, resolution
+from posestudy_studies.cells import unique_names
+from posestudy_studies.designs.base import Design, Probe, Proposal, RowText, View
+from posestudy_studies.designs.rows import worded
+from posestudy_studies.mistakes import Mistake
+from posestudy_studies.training import Training, refuse
+
+Number = Annotated[int, Strict()] | float
 
 
-class Bisect(Variants):
-    """A factor's best level by halving."""
+@dataclass(frozen=True)
+class _Tried:
+    """A level, with the final values of its seeds; none where it ended without one."""
 
-    design: Literal["bisect"]  # type: ignore[assignment]
+    level: Number
+    values: tuple[float, ...]
+
+    def score(self, direction: Direction) -> float:
+        """More is better, whatever the metric; a level without a value is worst."""
+        if not self.values:
+            return -math.inf
+        mean = math.fsum(self.values) / len(self.values)
+        return mean if direction is Direction.MORE else -mean
+
+
+class Bisect(Design):
+    """Evaluates both ends and the middle and keeps the half beside the best, until the tolerance is reached."""
+
+    design: Literal["bisect"]
+    factor: str = Field(description="A factor whose levels are numbers, as epochs or sigma.")
+    between: Annotated[tuple[Number, Number], Strict(False)] = Field(description="[low, high], both evaluated.")
+    tolerance: float = Field(gt=0, description="No level is tried that is nearer than this to one tried before.")
+    rows: list[RowText] = Field(default_factory=list, description="Labels and notes of cells by their levels.")
+
+    @field_validator("between")
+    @classmethod
+    def _ordered(cls, value: tuple[Number, Number]) -> tuple[Number, Number]:
+        if value[0] >= value[1]:
+            raise refuse(f"[{value[0]}, {value[1]}]", "the lower end first, then a larger one")
+        return value
+
+    @model_validator(mode="after")
+    def _wide_enough(self) -> Bisect:
+        if self.tolerance > (self.between[1] - self.between[0]) / 2:
+            expected = f"at most half the interval, {(self.between[1] - self.between[0]) / 2:g}"
+            raise refuse(f"tolerance {self.tolerance:g}", expected, "or there is no middle to try")
+        return self
+
+    def _middle(self, low: Number, high: Number) -> Number:
+        """Half-way, a whole number where both ends are."""
+        whole = isinstance(self.between[0], int) and isinstance(self.between[1], int)
+        return (int(low) + int(high)) // 2 if whole else (low + high) / 2
+
+    def _near(self, low: Number, middle: Number, high: Number) -> bool:
+        return min(middle - low, high - middle) < self.tolerance
+
+    def opening(self, start: Training) -> list[Proposal]:
+        low, high = self.between
+        return self._proposed(start, [low, high, self._middle(low, high)])
+
+    def _proposed(self, start: Training, levels: Sequence[Number]) -> list[Proposal]:
+        chosen = [{self.factor: level} for level in levels]
+        if self.include_baseline:
+            # The level the stage starts from has its cell already: the baseline.
+            chosen = [c for c in chosen if factors.apply(start, c) != start]
+        return worded([Proposal(n, c) for n, c in zip(unique_names(chosen), chosen, strict=True)], self.rows)
+
+    def following(self, start: Training, view: View) -> list[Proposal]:
+        """The next middle, once the results that decide it are in; nothing where the search has ended."""
+        tried = self._tried(view)
+        if tried is None:
+            return []
+        level = self._next(tried, view)
+        return [] if level is None else self._proposed(start, [level])
+
+    def _tried(self, view: View) -> dict[Number, _Tried] | None:
+        """Every level with a cell; None while a trial is still open."""
+        found: dict[Number, _Tried] = {}
+        for cell in view.cells:
+            if not set(cell.levels) <= {self.factor}:
+                continue  # a remedy of a cell that ran out of memory
+            level = factors.get(cell.config, self.factor)
+            trials = [t for t in view.trials if t.cell_id == cell.id]
+            if any(t.state is not TrialState.DONE for t in trials):
+                return None
+            values = tuple(
+                t.final_value for t in trials if t.outcome is Outcome.COMPLETED and t.final_value is not None
+            )
+            if level not in found or not found[level].values:
+                found[level] = _Tried(level, values)
+        return found
+
+    def _next(self, tried: dict[Number, _Tried], view: View) -> Number | None:
+        low, high = self.between
+        middle = self._middle(low, high)
+        direction = METRICS[view.snapshot.study.document["metric"]].direction
+        while True:
+            here = [tried.get(level) for level in (low, middle, high)]
+            if any(t is None for t in here):
+                return None  # an edited file: its opening comes first
+            first, between, last = (t for t in here if t is not None)
+            kept, best, other = _half(first, between, last, direction)
+            low, high = kept
+            middle = self._middle(low, high)
+            if self._near(low, middle, high) or not _resolved(best, other, view):
+                return None
+            if middle not in tried:
+                return middle
+
+    def planned(self, start: Training) -> Sequence[tuple[Proposal, bool]]:
+        """The first levels, and as many more as the tolerance allows, whose level results decide."""
+        opening = [(proposal, True) for proposal in self.opening(start)]
+        low, high = self.between
+        high = self._middle(low, high)
+        later: list[Proposal] = []
+        while not self._near(low, self._middle(low, high), high):
+            later.append(
+                Proposal(f"middle_{len(later) + 2}", {self.factor: f"between {self.between[0]} and {self.between[1]}"})
+            )
+            high = self._middle(low, high)
+        return [*opening, *((proposal, False) for proposal in later)]
+
+    def probes(self) -> list[Probe]:
+        place = {self.factor: ("factor",)}
+        low, high = self.between
+        ends = [
+            Probe(("between", i), {self.factor: level}, {self.factor: ("between", i)})
+            for i, level in enumerate(self.between)
+        ]
+        if self.factor not in factors.known():
+            return [Probe(("factor",), {self.factor: low}, place)]
+        return [*ends, Probe(("between",), {self.factor: self._middle(low, high)}, {self.factor: ("between",)})]
+
+    def mistakes(self) -> list[Mistake]:
+        wrong: list[Mistake] = []
+        for i, row in enumerate(self.rows):
+            for factor in row.levels:
+                if factor != self.factor:
+                    expected = f"a level of {self.factor}"
+                    hint = nearest(factor, [self.factor])
+                    wrong.append(Mistake(("rows", i, "levels", factor), f"'{factor}'", expected, hint, at_key=True))
+        return wrong
+
+
+def _half(
+    low: _Tried, middle: _Tried, high: _Tried, direction: Direction
+) -> tuple[tuple[Number, Number], _Tried, _Tried]:
+    """The half beside the best, ties to the lower and so cheaper level; with the best and its other end."""
+    scores = {t.level: t.score(direction) for t in (low, middle, high)}
+    best = max((low, middle, high), key=lambda t: (scores[t.level], -t.level))
+    better_end = low if scores[low.level] >= scores[high.level] else high
+    other = better_end if best is middle else middle
+    ends = sorted((best.level, other.level))
+    return (ends[0], ends[1]), best, other
+
+
+def _resolved(best: _Tried, other: _Tried, view: View) -> bool:
+    """Whether the gain is more than noise; without replicates anywhere in the study the values count as they are."""
+    spread = resolution.pooled_sd(_groups(view))
+    interval = resolution.difference(best.values, other.values, spread)
+    return interval is None or not interval[0] <= 0 <= interval[1]
+
+
+def _groups(view: View) -> list[list[float]]:
+    """The final values of every cell of the study, by its seeds."""
+    groups: dict[int, list[float]] = {}
+    for trial in view.snapshot.trials:
+        if trial.outcome is Outcome.COMPLETED and trial.final_value is not None:
+            groups.setdefault(trial.cell_id, []).append(trial.final_value)
+    return list(groups.values())

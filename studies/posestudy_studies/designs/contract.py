@@ -113,8 +113,11 @@ class DesignContract:
 
     def test_plan_names_what_comes(self) -> None:
         study = self._study()
-        planned = [proposal.name for proposal, _ in study.stages[0].planned(study.baseline)]
-        assert [cell.name for cell in self._run(study).cells if cell.name != BASELINE] == planned
+        planned = study.stages[0].planned(study.baseline)
+        run = [cell.name for cell in self._run(study).cells if cell.name != BASELINE]
+        sure = [proposal.name for proposal, decided in planned if decided]
+        assert run[: len(sure)] == sure
+        assert len(run) <= len(planned)
 
     def test_probes_point_into_the_stage(self) -> None:
         for probe in self._study().stages[0].probes():

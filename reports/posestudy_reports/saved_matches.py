@@ -1,0 +1,51 @@
+"""What a report reads of a home: the saved matches of a trial's last validation, and the size of its files."""
+
+from __future__ import annotations
+
+from posestudy.home import AttemptPaths, Home
+from posestudy.ledger.records import Snapshot, TrialRecord
+from posestudy_reports import bootstrap
+from posestudy_reports.bootstrap import Matches
+
+
+class SavedMatches:
+    """The matches of trials, each read once. Without a home there are none."""
+
+    def __init__(self, home: Home | None = None) -> None:
+        self._home = home
+        self._read: dict[str, Matches | None] = {}
+
+    def of(self, study: str, trial: TrialRecord) -> Matches | None:
+        """Those of the epoch of the trial's final value, from whichever attempt evaluated it; None: not there.
+
+        A reused trial has no folder: its source's is looked into. What is gone, damaged or of another epoch is
+        as good as missing; the report then says that it is.
+        """
+        if trial.uid not in self._read:
+            found = (_whole(paths) for paths in self._attempts(study, trial))
+            self._read[trial.uid] = next((m for m in found if m is not None and m.epoch == trial.final_epoch), None)
+        return self._read[trial.uid]
+
+    def _attempts(self, study: str, trial: TrialRecord) -> tuple[AttemptPaths, ...]:
+        if self._home is None:
+            return ()
+        source = trial.source
+        if source is None:
+            return self._home.attempts(study, trial.number)
+        if source.get("kind") == "reused":
+            return self._home.attempts(str(source["study"]), int(source["number"]))
+        return ()
+
+
+def _whole(paths: AttemptPaths) -> Matches | None:
+    try:
+        return bootstrap.read(paths.matches)
+    except (OSError, bootstrap.UnreadableMatchesError):
+        return None
+
+
+def disk_bytes(home: Home, snapshot: Snapshot) -> int | None:
+    """What the folders of a study's trials take; None where there are none."""
+    folders = [paths.folder for trial in snapshot.trials for paths in home.attempts(snapshot.study.name, trial.number)]
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+    return sum(path.stat().st_size for path in files) if files else None
