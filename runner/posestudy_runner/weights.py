@@ -102,9 +102,7 @@ def address(init: str) -> str | None:
         )
     known = _published(scheme)
     if name not in known and scheme == "torchvision":
-        from mmengine.runner.checkpoint import get_torchvision_models
-
-        known = get_torchvision_models()
+        known = _newer_torchvision()
     if name not in known:
         hint = nearest(name, known)
         raise PoseStudyError(f"init {init} is not known; expected a name of {scheme}" + (f"; {hint}" if hint else ""))
@@ -118,6 +116,15 @@ def _published(scheme: str) -> dict[str, str]:
         raise MissingPieceError("MMEngine, which lists published weights, is not installed; run `make runtime`")
     published: dict[str, str] = json.loads((Path(spec.origin).parent / "hub" / _LISTS[scheme]).read_text("utf-8"))
     return published
+
+
+def _newer_torchvision() -> dict[str, str]:
+    """Names such as `resnet50.imagenet1k_v2`, which only torchvision itself knows."""
+    from posestudy_runner import plugin  # isort: skip  # noqa: F401  (without it torchvision may not import)
+    from mmengine.runner.checkpoint import get_torchvision_models
+
+    known: dict[str, str] = get_torchvision_models()
+    return known
 
 
 def folder() -> Path:

@@ -13,7 +13,10 @@ import pytest
 import torch
 
 from posestudy.errors import PoseStudyError
+from posestudy.settings import Settings
 from posestudy_runner import weights
+from posestudy_runner.launching import run_study
+from posestudy_studies.drawn_cats import draw
 from posestudy_studies.spec import Study
 
 CONTENT = b"weights of a network"
@@ -127,9 +130,21 @@ def test_damaged_weights_are_refused_on_arrival_and_later(cache: Path, server: S
 
 def test_names_of_published_weights_have_an_address() -> None:
     assert str(weights.address("torchvision://resnet50")).startswith("https://download.pytorch.org/models/resnet50-")
+    assert "resnet50-" in str(weights.address("torchvision://resnet50.imagenet1k_v2"))
     assert "resnest50" in str(weights.address("mmcls://resnest50"))
     assert weights.address("/home/someone/own.pth") is None
     with pytest.raises(PoseStudyError, match="did you mean 'resnet50'"):
         weights.address("torchvision://resnet5O")
     with pytest.raises(PoseStudyError, match="unknown scheme"):
         weights.address("s3://bucket/net.pth")
+
+
+def test_a_launch_says_so_before_anything_is_trained(cache: Path, server: Server, tmp_path: Path) -> None:
+    draw(tmp_path / "cats", train=2, val=1, seed=0, size_px=48)
+    split = {s: {"annotations": f"annotations/{s}.json", "images": "images"} for s in ("train", "val")}
+    document = study(f"{server.url}/gone.pth").model_dump(mode="json")
+    document["dataset"] = {"keypoints": "cats", "root": str(tmp_path / "cats"), **split}
+    settings = Settings.resolve(str(tmp_path / "home"))
+    with pytest.raises(PoseStudyError, match=r"gone\.pth cannot be fetched"):
+        run_study(Study.model_validate(document), "", settings, say=lambda _: None)
+    assert not list((tmp_path / "home").glob("runs/*"))

@@ -67,7 +67,6 @@ _RESNET = _ANY | {"deep_stem", "avg_down", "style"}
 _RESNEST = _ANY | {"style", "radix", "groups", "reduction_factor", "avg_down_stride"}
 _SIMPLE_BASELINES = (256, 256, 256)
 _POSE_WEIGHTS = "https://download.openmmlab.com/mmpose/pretrain_models/"
-_CLASSIFIER_WEIGHTS = "https://download.openmmlab.com/mmclassification/v0/resnest/"
 
 
 def _resnet(depth: int) -> Preset:
@@ -84,7 +83,7 @@ def _resnet(depth: int) -> Preset:
     )
 
 
-def _resnest(depth: int, weights: str) -> Preset:
+def _resnest(depth: int) -> Preset:
     """ResNeSt as published, whose weights need the wide stem that MMPose's own configs of it leave out."""
     stem = {"stem_channels": 64 if depth == 50 else 128}
     return Preset(
@@ -95,7 +94,7 @@ def _resnest(depth: int, weights: str) -> Preset:
         multiple=32,
         deconvolutions=_SIMPLE_BASELINES,
         arguments=_RESNEST,
-        weights=f"{_CLASSIFIER_WEIGHTS}resnest{depth}_imagenet_converted-{weights}.pth",
+        weights=f"mmcls://resnest{depth}",
     )
 
 
@@ -173,10 +172,7 @@ _PRESETS: dict[str, Preset] = {
     p.name: p
     for p in (
         *map(_resnet, (18, 34, 50, 101, 152)),
-        _resnest(50, "1ebf0afe"),
-        _resnest(101, "032caa52"),
-        _resnest(200, "581a60f2"),
-        _resnest(269, "59930960"),
+        *map(_resnest, (50, 101, 200, 269)),
         _hrnet("hrnet_w32", 32, *_PUBLISHED_HRNET, "hrnet_w32-36af842e.pth"),
         _hrnet("hrnet_w48", 48, *_PUBLISHED_HRNET, "hrnet_w48-8ef0771d.pth"),
         _thin_resnet("resnet18_thin", 16),

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from posestudy.ledger.records import CellRecord
@@ -15,14 +14,7 @@ from posestudy_studies.training import Training
 
 STEPS = 8
 """The largest batch that fits is sought in eighths of the one that did not."""
-_REMEDY = re.compile(r"(?P<of>.+)-(batch|accumulate)_\d+")
 _LONGEST = 60
-
-
-@dataclass(frozen=True)
-class _Standing:
-    done: bool
-    out_of_memory: bool
 
 
 def proposals(design: Design, start: Training, view: View) -> list[Proposal]:
@@ -30,61 +22,88 @@ def proposals(design: Design, start: Training, view: View) -> list[Proposal]:
 
     `largest_batch` tries batch sizes smaller by an eighth each time until one does not run out of memory: those that
     do end within seconds, so that one training at most is spent. `accumulate` halves the batch and doubles the
-    accumulation steps, which keeps the effective batch. Asked again with the same rows it answers the same.
+    accumulation steps, which keeps the effective batch. A cell of the stage that has the configuration to try
+    already, whoever wanted it, answers for it. Asked again with the same rows it says the same.
     """
-    if not (design.out_of_memory.largest_batch or design.out_of_memory.accumulate):
-        return []
-    known = {cell.name: cell for cell in view.cells}
     wanted: list[Proposal] = []
+    taken = [cell.config for cell in view.cells]
     for cell in view.cells:
-        if is_remedy(cell.name, known) or not _standing(cell, view).out_of_memory:
+        if is_remedy(cell, view.cells) or not _out_of_memory(cell, view):
             continue
-        config = factors.apply(start, cell.levels).model_dump(mode="json")
-        if design.out_of_memory.largest_batch:
-            wanted += _next(_smaller(cell, config), known, view)
-        if design.out_of_memory.accumulate:
-            wanted += _next(_accumulated(cell, config), known, view)
+        for chain in _chains(design, cell):
+            proposal = _next(chain, start, view)
+            if proposal is not None and (config := _config(start, proposal)) not in taken:
+                wanted.append(proposal)
+                taken.append(config)
     return wanted
 
 
-def is_remedy(name: str, known: dict[str, CellRecord]) -> bool:
-    """Whether the cell `name` was added because another of `known` ran out of memory."""
-    match = _REMEDY.fullmatch(name)
-    return match is not None and any(cell[:_LONGEST] == match["of"] for cell in known)
+def is_remedy(cell: CellRecord, among: Sequence[CellRecord]) -> bool:
+    """Whether `cell` of a stage with the cells `among` was added because another of them ran out of memory."""
+    if "batch_size" not in cell.levels:
+        return False
+    return any(
+        proposal.name == cell.name and proposal.levels == cell.levels
+        for other in among
+        if other.ordinal < cell.ordinal and cell.name.startswith(_stem(other) + "-")
+        for chain in (_smaller(other), _accumulated(other))
+        for proposal in chain
+    )
 
 
-def _next(chain: Iterator[Proposal], known: dict[str, CellRecord], view: View) -> list[Proposal]:
-    """The first of `chain` that has no cell yet, where all before it ran out of memory."""
+def _chains(design: Design, cell: CellRecord) -> list[Iterator[Proposal]]:
+    wanted = design.out_of_memory
+    chains = [(wanted.largest_batch, _smaller), (wanted.accumulate, _accumulated)]
+    return [chain(cell) for declared, chain in chains if declared]
+
+
+def _next(chain: Iterator[Proposal], start: Training, view: View) -> Proposal | None:
+    """The first of `chain` that no cell stands for yet, where all before it ran out of memory."""
     for proposal in chain:
-        if proposal.name not in known:
-            return [proposal]
-        if not _standing(known[proposal.name], view).out_of_memory:
-            return []
-    return []
+        config = _config(start, proposal)
+        standing = [cell for cell in view.cells if cell.config == config]
+        if not standing:
+            return proposal
+        if not all(_out_of_memory(cell, view) for cell in standing):
+            return None
+    return None
 
 
-def _standing(cell: CellRecord, view: View) -> _Standing:
+def _config(start: Training, proposal: Proposal) -> dict[str, Any]:
+    return factors.apply(start, proposal.levels).model_dump(mode="json")
+
+
+def _out_of_memory(cell: CellRecord, view: View) -> bool:
     trials = [t for t in view.trials if t.cell_id == cell.id]
-    done = bool(trials) and all(t.state is TrialState.DONE for t in trials)
-    return _Standing(done, done and all(t.outcome is Outcome.OUT_OF_MEMORY for t in trials))
+    return bool(trials) and all(t.state is TrialState.DONE and t.outcome is Outcome.OUT_OF_MEMORY for t in trials)
 
 
-def _smaller(cell: CellRecord, config: dict[str, Any]) -> Iterator[Proposal]:
-    batch = int(config["batch_size"])
-    step = max(1, batch // STEPS)
-    for size in range(batch - step, 0, -step):
+def _smaller(cell: CellRecord) -> Iterator[Proposal]:
+    batch = int(cell.config["batch_size"])
+    sizes = [batch * (STEPS - step) // STEPS for step in range(1, STEPS)]
+    while sizes[-1] > 1:
+        sizes.append(sizes[-1] // 2)
+    for size in sorted({size for size in sizes if 0 < size < batch}, reverse=True):
         levels = {**cell.levels, "batch_size": size}
-        note = f"Batch {batch} ran out of memory; the next smaller one tried"
-        yield Proposal(f"{cell.name[:_LONGEST]}-batch_{size}", levels, f"{_label(cell)}, batch {size}", note)
+        note = f"Batch {batch} ran out of memory: is {size} the largest that fits?"
+        yield Proposal(f"{_stem(cell)}-batch_{size}", levels, f"{_label(cell)}, batch {size}", note)
 
 
-def _accumulated(cell: CellRecord, config: dict[str, Any]) -> Iterator[Proposal]:
-    batch, steps = int(config["batch_size"]), int(config["accumulate"])
+def _accumulated(cell: CellRecord) -> Iterator[Proposal]:
+    whole = batch = int(cell.config["batch_size"])
+    steps = int(cell.config["accumulate"])
     while batch % 2 == 0:
         batch, steps = batch // 2, steps * 2
         levels = {**cell.levels, "batch_size": batch, "accumulate": steps}
-        note = f"Batch {config['batch_size']} ran out of memory; the same effective batch in {steps} steps of {batch}"
-        yield Proposal(f"{cell.name[:_LONGEST]}-accumulate_{steps}", levels, f"{_label(cell)}, {steps} x {batch}", note)
+        note = f"Batch {whole} ran out of memory: the same effective batch in {steps} steps of {batch}"
+        yield Proposal(f"{_stem(cell)}-accumulate_{steps}", levels, f"{_label(cell)}, {steps} x {batch}", note)
+
+
+def _stem(cell: CellRecord) -> str:
+    """The cell's name, short enough to be lengthened and still unlike any other."""
+    if len(cell.name) <= _LONGEST:
+        return cell.name
+    return f"{cell.name[: _LONGEST - 9]}-{hashlib.sha256(cell.name.encode()).hexdigest()[:8]}"
 
 
 def _label(cell: CellRecord) -> str:

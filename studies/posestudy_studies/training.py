@@ -46,7 +46,7 @@ class Training(Model):
         | Annotated[BackboneModel, Tag("any backbone")],
         Discriminator(_kind_of_model),
     ] = Field(
-        description="A preset of `posestudy models list`, `{config: FILE}` with an MMPose config, or "
+        description="A preset such as `resnet50` or `hrnet_w32`, `{config: FILE}` with an MMPose config, or "
         "`{backbone: {type: ...}, channels: N, stride: N}` with any backbone of MMPose."
     )
     init: Annotated[str | None, BeforeValidator(_none_word)] = Field(

@@ -82,8 +82,12 @@ class Ledger:
             # Two launches at once: the other one's row is there now.
             return self._database.write(lambda c: stages.put_study(c, name, document, source))
 
+    def put_estimate(self, name: str, estimate: Json) -> None:
+        """Keep what the study is expected to cost; the first estimate stays. Raises `NotFoundError`."""
+        self._database.write(lambda c: stages.put_estimate(c, name, estimate))
+
     def snapshot(self, name: str, *, values: bool = True) -> Snapshot:
-        """The study at one moment; without `values` much cheaper. Raises `NotFoundError`."""
+        """The study at one moment, withdrawn stages left out; without `values` much cheaper. Raises `NotFoundError`."""
         return self._database.read(lambda c: reading.snapshot(c, name, with_values=values))
 
     def late_values(self, uid: str) -> tuple[ValueRecord, ...]:
@@ -95,7 +99,9 @@ class Ledger:
 
         New trials are numbered on from the study's last. A cell of `AddCells` that the stage already has under the
         same name and key gains the seeds it lacks. A closed study takes no change until `put_study` or `retry` opens
-        it. `CloseStudy` is refused (false) while a stage is open or a trial is not done.
+        it. `CloseStudy` is refused (false) while a stage is open or a trial is not done. A new replicate is done at
+        once where its result is known: given with the cell, left behind by a withdrawn stage, or trained before under
+        the same key as far as `reuse` in the study's document allows (`home`, `study`, `none`).
 
         Raises:
             LedgerError: the changes are wrong whatever moved (a baseline or carried cell that is not there, a name
@@ -118,7 +124,10 @@ class Ledger:
         return self._database.write(lambda c: interventions.cancel(c, name, number))
 
     def retry(self, name: str, outcomes: Collection[Outcome]) -> int:
-        """Put trials with these outcomes back to run from epoch 0; returns how many. Their values become late ones."""
+        """Put trials with these outcomes back to run from epoch 0; returns how many. Their values become late ones.
+
+        A result that was reused or imported is trained then.
+        """
         return self._database.write(lambda c: interventions.retry(c, name, outcomes))
 
     # ---- one trial, by its worker

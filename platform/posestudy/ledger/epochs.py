@@ -114,7 +114,7 @@ def keep_as_late(connection: sa.Connection, uid: str, fence: int, values: Values
             _keep_late(connection, late)
 
 
-def _summary(values: Iterable[ValueRecord], metric: str, direction: Direction) -> Json:
+def summary(values: Iterable[ValueRecord], metric: str, direction: Direction) -> Json:
     """The metric at the last and at the best evaluated epoch (the earliest of equals); null where never evaluated."""
     curve = [(v.epoch, v.metrics[metric]) for v in values if math.isfinite(v.metrics.get(metric, math.nan))]
     summary: Json = {"final_value": None, "final_epoch": None, "best_value": None, "best_epoch": None}
@@ -150,7 +150,7 @@ def finish(
         "lease_until": None,
         "ended": DatabaseClock(),
         "peak_memory_mb": max(peaks, default=None),
-        **_summary(reading.values(connection, uid), metric, direction),
+        **summary(reading.values(connection, uid), metric, direction),
     }
     connection.execute(sa.update(trial).where(trial.c.uid == uid).values(**columns))
     end_attempt(connection, uid, fence, AttemptEnd.FINISHED, message)

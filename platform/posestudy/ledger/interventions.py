@@ -41,6 +41,7 @@ _FROM_THE_START: Json = {
         "ended",
         "duration_s",
         "peak_memory_mb",
+        "source",
     )
 )
 
@@ -84,9 +85,12 @@ def cancel(connection: sa.Connection, name: str, number: int | None) -> int:
 def retry(connection: sa.Connection, name: str, outcomes: Collection[Outcome]) -> int:
     study = reading.study(connection, name)
     lock_study(connection, study.id)
+    stage, cell = schema.stage, schema.cell
+    present = sa.select(cell.c.id).join(stage).where(stage.c.state != schema.WITHDRAWN_STAGE)
     ended = sa.and_(
         _TRIAL.study_id == study.id, _TRIAL.state == TrialState.DONE, _TRIAL.outcome.in_([str(o) for o in outcomes])
     )
+    ended = sa.and_(ended, _TRIAL.cell_id.in_(present))
     rows = connection.execute(sa.select(_TRIAL.uid, _TRIAL.cell_id).where(ended).with_for_update()).all()
     for row in rows:
         set_aside(connection, reading.values(connection, row.uid))

@@ -81,12 +81,15 @@ def late_values(connection: sa.Connection, uid: str) -> tuple[ValueRecord, ...]:
 def snapshot(connection: sa.Connection, name: str, *, with_values: bool) -> Snapshot:
     record = study(connection, name)
     stage, cell, trial, value, attempt = schema.stage, schema.cell, schema.trial, schema.value, schema.attempt
-    of_study = trial.c.study_id == record.id
-    stages = sa.select(stage).where(stage.c.study_id == record.id).order_by(stage.c.ordinal)
-    cells = sa.select(cell).join(stage).where(stage.c.study_id == record.id)
-    trials = sa.select(trial).where(of_study).order_by(trial.c.number)
-    all_values = sa.select(value).join(trial).where(of_study).order_by(trial.c.number, value.c.epoch)
-    attempts = sa.select(attempt).join(trial).where(of_study).order_by(trial.c.number, attempt.c.fence)
+    in_study = sa.and_(stage.c.study_id == record.id, stage.c.state != schema.WITHDRAWN_STAGE)
+    stages = sa.select(stage).where(in_study).order_by(stage.c.ordinal)
+    cells = sa.select(cell).join(stage).where(in_study)
+    placed = trial.join(cell, trial.c.cell_id == cell.c.id).join(stage, cell.c.stage_id == stage.c.id)
+    trials = sa.select(trial).select_from(placed).where(in_study).order_by(trial.c.number)
+    all_values = sa.select(value).select_from(placed.join(value, value.c.trial_uid == trial.c.uid)).where(in_study)
+    all_values = all_values.order_by(trial.c.number, value.c.epoch)
+    attempts = sa.select(attempt).select_from(placed.join(attempt, attempt.c.trial_uid == trial.c.uid))
+    attempts = attempts.where(in_study).order_by(trial.c.number, attempt.c.fence)
     return Snapshot(
         study=record,
         stages=tuple(StageRecord(**row) for row in _rows(connection, stages)),

@@ -8,13 +8,16 @@ from typing import Any
 
 import sqlalchemy as sa
 
-REVISION = "0001"
+REVISION = "0002"
 """The newest migration this posestudy has."""
 
-KNOWN_REVISIONS = ("0001",)
+KNOWN_REVISIONS = ("0001", "0002")
 """Every migration this posestudy has, oldest first."""
 
 VERSION_TABLE = "posestudy_version"
+
+WITHDRAWN_STAGE = "withdrawn"
+"""State of a stage that an edited study file no longer has: not read with the study, its trials wait for new cells."""
 
 
 class StrictJson(sa.TypeDecorator[Any]):
@@ -61,6 +64,7 @@ study = sa.Table(
     sa.Column("source", sa.Text, nullable=False),
     sa.Column("state", sa.String(16), nullable=False),
     sa.Column("created", sa.Double, nullable=False),
+    sa.Column("estimate", StrictJson),
 )
 
 stage = sa.Table(
@@ -93,6 +97,7 @@ cell = sa.Table(
     sa.Column("levels", StrictJson, nullable=False),
     sa.Column("config", StrictJson, nullable=False),
     sa.UniqueConstraint("stage_id", "name"),
+    sa.Index(None, "key"),
 )
 
 trial = sa.Table(
@@ -128,6 +133,7 @@ trial = sa.Table(
     sa.Column("duration_s", sa.Double),
     sa.Column("peak_memory_mb", sa.Double),
     sa.Column("provenance", StrictJson, nullable=False),
+    sa.Column("source", StrictJson),
     sa.UniqueConstraint("study_id", "number"),
     sa.Index(None, "study_id", "state", "number"),
     sa.Index(None, "cell_id"),

@@ -8,10 +8,22 @@ from collections.abc import Iterable, Sequence
 import sqlalchemy as sa
 
 from posestudy.errors import LedgerError
-from posestudy.ledger import reading, schema
+from posestudy.ledger import known, reading, schema
+from posestudy.ledger.claims import end_attempt
 from posestudy.ledger.clock import DatabaseClock
-from posestudy.ledger.records import AddCells, Change, CloseStage, CloseStudy, Json, NewCell, OpenStage, StudyRecord
-from posestudy.vocabulary import TrialState
+from posestudy.ledger.records import (
+    AddCells,
+    AddSeeds,
+    Change,
+    CloseStage,
+    CloseStudy,
+    Json,
+    NewCell,
+    OpenStage,
+    StudyRecord,
+    WithdrawStages,
+)
+from posestudy.vocabulary import AttemptEnd, Outcome, TrialState
 
 
 class MovedOnError(Exception):
@@ -41,6 +53,13 @@ def put_study(connection: sa.Connection, name: str, document: Json, source: str)
     return reading.study(connection, name)
 
 
+def put_estimate(connection: sa.Connection, name: str, estimate: Json) -> None:
+    study = reading.study(connection, name)
+    if study.estimate is None:
+        table = schema.study
+        connection.execute(sa.update(table).where(table.c.id == study.id).values(estimate=estimate))
+
+
 class _Growth:
     """One application of changes: remembers which versions it found, and where trial numbers stand."""
 
@@ -48,6 +67,7 @@ class _Growth:
         self._connection = connection
         self._study_id = study_id
         self._state = lock_study(connection, study_id)
+        self._study = connection.execute(sa.select(schema.study).where(schema.study.c.id == study_id)).mappings().one()
         self._versions: dict[int, int] = {}
         last = sa.select(sa.func.max(schema.trial.c.number)).where(schema.trial.c.study_id == study_id)
         self._number: int = connection.scalar(last) or 0
@@ -57,8 +77,13 @@ class _Growth:
             return self._close_study()
         if self._state == "closed":
             raise MovedOnError
+        if isinstance(change, WithdrawStages):
+            return self._withdraw(change.ordinal)
         if isinstance(change, OpenStage):
             return self._open_stage(change)
+        if isinstance(change, AddSeeds):
+            self._touch(change.stage_id, change.version, {}, closed_too=True)
+            return self._add_seeds(change)
         if isinstance(change, AddCells):
             self._touch(change.stage_id, change.version, {})
             return self._add_cells(change.stage_id, change.cells)
@@ -105,11 +130,12 @@ class _Growth:
         close = sa.update(schema.study).where(schema.study.c.id == self._study_id).values(state="closed")
         self._connection.execute(close)
 
-    def _touch(self, stage_id: int, version: int, changes: Json) -> None:
+    def _touch(self, stage_id: int, version: int, changes: Json, *, closed_too: bool = False) -> None:
         """Compare the version a change was computed from with the stored one, and set the next."""
         table = schema.stage
         if stage_id not in self._versions:
-            mine = sa.and_(table.c.id == stage_id, table.c.study_id == self._study_id, table.c.state == "open")
+            states = ["open", "closed"] if closed_too else ["open"]
+            mine = sa.and_(table.c.id == stage_id, table.c.study_id == self._study_id, table.c.state.in_(states))
             found = self._connection.scalar(sa.select(table.c.version).where(mine).with_for_update(key_share=True))
             self._versions[stage_id] = -1 if found is None else found
         if self._versions[stage_id] != version:
@@ -153,26 +179,82 @@ class _Growth:
             raise LedgerError(f"the cell '{cell.name}' was not stored")
         return int(cell_id)
 
+    def _add_seeds(self, change: AddSeeds) -> None:
+        table = schema.cell
+        for name, seeds in change.seeds.items():
+            here = sa.and_(table.c.stage_id == change.stage_id, table.c.name == name)
+            old = self._connection.execute(sa.select(table).where(here)).mappings().first()
+            if old is None:
+                raise LedgerError(f"the cell '{name}', which is to get further seeds, is not in that stage")
+            texts = {field: old[field] for field in ("name", "label", "note", "key", "levels", "config")}
+            have = sa.select(schema.trial.c.seed).where(schema.trial.c.cell_id == old["id"])
+            self._add_trials(old["id"], NewCell(**texts, seeds=seeds), list(self._connection.scalars(have)))
+
+    def _withdraw(self, ordinal: int) -> None:
+        stage, cell, trial = schema.stage, schema.cell, schema.trial
+        mine = sa.and_(
+            stage.c.study_id == self._study_id, stage.c.ordinal >= ordinal, stage.c.state != schema.WITHDRAWN_STAGE
+        )
+        gone = list(self._connection.scalars(sa.select(stage.c.id).where(mine)))
+        of_gone = sa.select(cell.c.id).where(cell.c.stage_id.in_(gone))
+        still = sa.and_(trial.c.cell_id.in_(of_gone), trial.c.state != TrialState.DONE)
+        for row in self._connection.execute(sa.select(trial.c.uid, trial.c.fence, trial.c.state).where(still)).all():
+            if row.state == TrialState.RUNNING:
+                end_attempt(self._connection, row.uid, row.fence, AttemptEnd.FINISHED, known.WITHDRAWN)
+        cancelled = {
+            "state": TrialState.DONE,
+            "outcome": Outcome.CANCELLED,
+            "message": known.WITHDRAWN,
+            "fence": trial.c.fence + 1,
+            "lease_until": None,
+        }
+        self._connection.execute(sa.update(trial).where(still).values(**cancelled))
+        # Ordinals are unique in a study: a withdrawn stage takes one nobody asks for.
+        for stage_id in gone:
+            out = {"state": schema.WITHDRAWN_STAGE, "ordinal": -stage_id, "version": stage.c.version + 1}
+            self._connection.execute(sa.update(stage).where(stage.c.id == stage_id).values(**out))
+
     def _add_trials(self, cell_id: int, cell: NewCell, have: Sequence[int]) -> None:
         for seed in cell.seeds:
-            if seed in have:
-                continue
-            self._number += 1
-            row = {
-                "uid": uuid.uuid4().hex,
-                "study_id": self._study_id,
-                "cell_id": cell_id,
-                "number": self._number,
-                "seed": seed,
-                "state": TrialState.WAITING,
-                "fence": 0,
-                "ckpt_epoch": 0,
-                "ckpt_fence": 0,
-                "prev_epoch": 0,
-                "optuna": cell.optuna,
-                "provenance": {},
-            }
-            self._connection.execute(sa.insert(schema.trial).values(**row))
+            if seed not in have:
+                self._add_trial(cell_id, cell, seed)
+
+    def _add_trial(self, cell_id: int, cell: NewCell, seed: int) -> None:
+        result = cell.known.get(seed)
+        if result is None and self._go_over(cell_id, cell, seed):
+            return
+        result = result or known.reusable(self._connection, self._study, cell.key, seed)
+        self._number += 1
+        row = {
+            "uid": uuid.uuid4().hex,
+            "study_id": self._study_id,
+            "cell_id": cell_id,
+            "number": self._number,
+            "seed": seed,
+            "state": TrialState.WAITING,
+            "fence": 0,
+            "ckpt_epoch": 0,
+            "ckpt_fence": 0,
+            "prev_epoch": 0,
+            "optuna": cell.optuna,
+            "provenance": {},
+        }
+        if result is not None:
+            row |= known.columns(result)
+        self._connection.execute(sa.insert(schema.trial).values(**row))
+        if result is not None:
+            known.put_values(self._connection, str(row["uid"]), result.values)
+
+    def _go_over(self, cell_id: int, cell: NewCell, seed: int) -> bool:
+        """Give the new cell the trial that a withdrawn stage has of it; whether there is one."""
+        left = known.left_behind(self._connection, self._study_id, cell.key, seed)
+        if left is None:
+            return False
+        moved: Json = {"cell_id": cell_id, "optuna": cell.optuna}
+        if left["message"] == known.WITHDRAWN:
+            moved |= {"state": TrialState.WAITING, "outcome": None, "message": None, "owner": None, "ended": None}
+        self._connection.execute(sa.update(schema.trial).where(schema.trial.c.uid == left["uid"]).values(**moved))
+        return True
 
 
 def apply(connection: sa.Connection, study_id: int, changes: Sequence[Change]) -> None:

@@ -36,11 +36,14 @@ class Probe:
     Attributes:
         path: the place in the stage that stands for the combination.
         places: the place in the stage of each factor's level.
+        when: the configuration that the stage starts from must have these levels (one of them, where it is a list),
+            or the combination is none of the stage's; see `designs.conditions.holds`.
     """
 
     path: mistakes.Path
     levels: Json
     places: Mapping[str, mistakes.Path]
+    when: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

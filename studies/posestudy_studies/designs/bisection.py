@@ -10,8 +10,9 @@ from typing import Annotated, Literal
 from pydantic import Field, Strict, field_validator, model_validator
 
 from posestudy.errors import nearest
+from posestudy.ledger.records import TrialRecord
 from posestudy.vocabulary import METRICS, Direction, Outcome, TrialState
-from posestudy_studies import factors, resolution
+from posestudy_studies import factor_types, factors, resolution
 from posestudy_studies.cells import unique_names
 from posestudy_studies.designs.base import Design, Probe, Proposal, RowText, View
 from posestudy_studies.designs.rows import worded
@@ -42,7 +43,9 @@ class Bisect(Design):
     design: Literal["bisect"]
     factor: str = Field(description="A factor whose levels are numbers, as epochs or sigma.")
     between: Annotated[tuple[Number, Number], Strict(False)] = Field(description="[low, high], both evaluated.")
-    tolerance: float = Field(gt=0, description="No level is tried that is nearer than this to one tried before.")
+    tolerance: float = Field(
+        gt=0, description="The search ends where the next level would be as near as this to one tried before."
+    )
     rows: list[RowText] = Field(default_factory=list, description="Labels and notes of cells by their levels.")
 
     @field_validator("between")
@@ -60,12 +63,12 @@ class Bisect(Design):
         return self
 
     def _middle(self, low: Number, high: Number) -> Number:
-        """Half-way, a whole number where both ends are."""
-        whole = isinstance(self.between[0], int) and isinstance(self.between[1], int)
-        return (int(low) + int(high)) // 2 if whole else (low + high) / 2
+        """Half-way, rounded down for a factor of whole numbers."""
+        return math.floor((low + high) / 2) if factor_types.is_whole(self.factor) else (low + high) / 2
 
     def _near(self, low: Number, middle: Number, high: Number) -> bool:
-        return min(middle - low, high - middle) < self.tolerance
+        step = min(middle - low, high - middle)
+        return step <= self.tolerance or math.isclose(step, self.tolerance)  # halves of decimal fractions are inexact
 
     def opening(self, start: Training) -> list[Proposal]:
         low, high = self.between
@@ -96,9 +99,7 @@ class Bisect(Design):
             trials = [t for t in view.trials if t.cell_id == cell.id]
             if any(t.state is not TrialState.DONE for t in trials):
                 return None
-            values = tuple(
-                t.final_value for t in trials if t.outcome is Outcome.COMPLETED and t.final_value is not None
-            )
+            values = tuple(value for t in trials if (value := _value(t)) is not None)
             if level not in found or not found[level].values:
                 found[level] = _Tried(level, values)
         return found
@@ -121,17 +122,17 @@ class Bisect(Design):
                 return middle
 
     def planned(self, start: Training) -> Sequence[tuple[Proposal, bool]]:
-        """The first levels, and as many more as the tolerance allows, whose level results decide."""
-        opening = [(proposal, True) for proposal in self.opening(start)]
+        """The first levels, and as many more as the tolerance allows: results decide which, these are guesses."""
         low, high = self.between
-        high = self._middle(low, high)
+        middle, label = self._middle(low, high), f"between {low:g} and {high:g}, by results"
         later: list[Proposal] = []
-        while not self._near(low, self._middle(low, high), high):
-            later.append(
-                Proposal(f"middle_{len(later) + 2}", {self.factor: f"between {self.between[0]} and {self.between[1]}"})
-            )
-            high = self._middle(low, high)
-        return [*opening, *((proposal, False) for proposal in later)]
+        while True:
+            # The half above a whole number's middle is never the narrower one.
+            low, middle = middle, self._middle(middle, high)
+            if self._near(low, middle, high):
+                break
+            later.append(Proposal(f"middle_{len(later) + 2}", {self.factor: middle}, label))
+        return [*((p, True) for p in self.opening(start)), *((p, False) for p in later)]
 
     def probes(self) -> list[Probe]:
         place = {self.factor: ("factor",)}
@@ -174,10 +175,17 @@ def _resolved(best: _Tried, other: _Tried, view: View) -> bool:
     return interval is None or not interval[0] <= 0 <= interval[1]
 
 
+def _value(trial: TrialRecord) -> float | None:
+    """The final value of a completed trial; every other outcome has none to compare."""
+    good = trial.outcome is Outcome.COMPLETED and trial.final_value is not None and math.isfinite(trial.final_value)
+    return trial.final_value if good else None
+
+
 def _groups(view: View) -> list[list[float]]:
     """The final values of every cell of the study, by its seeds."""
     groups: dict[int, list[float]] = {}
     for trial in view.snapshot.trials:
-        if trial.outcome is Outcome.COMPLETED and trial.final_value is not None:
-            groups.setdefault(trial.cell_id, []).append(trial.final_value)
+        value = _value(trial)
+        if value is not None:
+            groups.setdefault(trial.cell_id, []).append(value)
     return list(groups.values())

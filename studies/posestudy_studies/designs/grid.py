@@ -95,9 +95,13 @@ class Grid(Design):
         if self._count() > MAX_CELLS:
             return []
         return [
-            Probe(("factors",), self._set(chosen), {f: self._place(f, i) for f, i in chosen.items()})
+            Probe(("factors",), self._set(chosen), {f: self._place(f, i) for f, i in chosen.items()}, self._of(chosen))
             for chosen in self._combinations(None)
         ]
+
+    def _of(self, chosen: Mapping[str, int]) -> dict[str, Any]:
+        """The conditions of a combination that its own levels do not decide."""
+        return {f: level for one in chosen for f, level in (self._when(one) or {}).items() if f not in chosen}
 
     def mistakes(self) -> list[Mistake]:
         wrong: list[Mistake] = []

@@ -7,17 +7,23 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from posestudy_studies import factors, mistakes
+from posestudy_studies import factor_types, factors, mistakes
 from posestudy_studies.cells import short_names
 from posestudy_studies.designs import named
 from posestudy_studies.designs.base import Design, Probe, Proposal
 from posestudy_studies.mistakes import Mistake
 from posestudy_studies.training import Training
 
-OFF: Mapping[str, Any] = {"amp": False, "codec.unbiased": False}
-"""Off-levels of the factors whose off is not null."""
+_OFF: Mapping[str, Any] = {
+    "amp": False, "codec.unbiased": False, "accumulate": 1, "schedule.warmup_iters": 0, "schedule.milestones": [],
+    "optimizer.weight_decay": 0.0, "optimizer.momentum": 0.0, "optimizer.dampening": 0.0, "optimizer.lr_decay": 0.0,
+    "optimizer.amsgrad": False, "optimizer.nesterov": False, "optimizer.centered": False,
+}  # fmt: skip
+"""The level that is off, where it is not null."""
 
-_NO_OFF = frozenset({"model", "codec", "optimizer", "schedule", "augmentation", "backbone", "input_size"})
+
+def _can_be_off(factor: str) -> bool:
+    return factor in _OFF or factor_types.may_be_null(factor)
 
 
 class LeaveOneOut(Design):
@@ -41,7 +47,7 @@ class LeaveOneOut(Design):
             }
         short = short_names(self.leave_out)
         return {
-            f"no_{short[factor]}": ({factor: OFF.get(factor)}, (f"without {short[factor].replace('_', ' ')}", ""),
+            f"no_{short[factor]}": ({factor: _OFF.get(factor)}, (f"without {short[factor].replace('_', ' ')}", ""),
                                     ("leave_out", i))
             for i, factor in enumerate(self.leave_out)
         }  # fmt: skip
@@ -52,10 +58,12 @@ class LeaveOneOut(Design):
         return [p for p in proposals if not self.include_baseline or factors.apply(start, p.levels) != start]
 
     def probes(self) -> list[Probe]:
+        named_levels = isinstance(self.leave_out, dict)
         return [
-            Probe(path, levels, {f: (*path, f) if isinstance(self.leave_out, dict) else path for f in levels})
+            Probe(path, levels, {f: (*path, f) if named_levels else path for f in levels})
             for levels, _, path in self._entries().values()
-            if not any(f in _NO_OFF for f in levels) or isinstance(self.leave_out, dict)
+            # A factor that is never off is told in `mistakes`; an unknown one by the probe.
+            if named_levels or all(_can_be_off(f) or f not in factors.known() for f in levels)
         ]
 
     def mistakes(self) -> list[Mistake]:
@@ -69,8 +77,8 @@ class LeaveOneOut(Design):
         for i, factor in enumerate(self.leave_out):
             if factor in self.leave_out[:i]:
                 wrong.append(Mistake(("leave_out", i), f"{factor!r} a second time", "each factor once"))
-            if factor in _NO_OFF:
-                expected = "a factor that can be off, as augmentation.flip"
-                hint = "or {NAME: {factor: level without it}}"
-                wrong.append(Mistake(("leave_out", i), repr(factor), expected, hint))
+            if factor in factors.known() and not _can_be_off(factor):
+                expected = f"one of {', '.join(f for f in dict.fromkeys(factors.known()) if _can_be_off(f))}"
+                hint = f"or say what it is without it: {{NAME: {{{factor}: LEVEL}}}}"
+                wrong.append(Mistake(("leave_out", i), f"{factor!r}, which has no level that is off", expected, hint))
         return wrong
