@@ -39,6 +39,9 @@ def launch(
     retry: Annotated[
         str, typer.Option("--retry", metavar="OUTCOME,...", help="Run trials with these outcomes again from the start.")
     ] = "",
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Train also what an earlier stage or study of the home has trained.")
+    ] = False,
     engine: Annotated[str, typer.Option("--engine", help="Who places workers.")] = "local",
     start: StartOption = "forkserver",
     lease: LeaseOption = 60.0,
@@ -58,6 +61,7 @@ def launch(
         Settings.resolve(),
         workers=workers,
         retry=outcomes,
+        fresh=fresh,
         engine_name=engine,
         options=options,
         resume_with=_same_command(),

@@ -9,7 +9,7 @@ import typer
 
 from posestudy.errors import InputError
 from posestudy.ledger import Ledger
-from posestudy.ledger.records import Json, Snapshot
+from posestudy.ledger.records import Json, Snapshot, WithdrawStages
 from posestudy.settings import Settings
 from posestudy.vocabulary import METRICS, AttemptEnd, Outcome, TrialState
 from posestudy_runner import weights
@@ -19,6 +19,7 @@ from posestudy_runner.engines import Placement, engine
 from posestudy_runner.packages import check_packages
 from posestudy_runner.pool import Goal
 from posestudy_runner.steering import Steering, study_steering
+from posestudy_studies import edited
 from posestudy_studies.spec import Budget, Study
 
 Say = Callable[[str], None]
@@ -32,6 +33,7 @@ def run_study(
     *,
     workers: int | None = None,
     retry: Collection[Outcome] = (),
+    fresh: bool = False,
     engine_name: str = "local",
     options: PoolOptions | None = None,
     resume_with: str | None = None,
@@ -45,6 +47,7 @@ def run_study(
         settings: which home, ledger and MLflow store.
         workers: trials at a time on this machine; None for one a device.
         retry: put trials that ended so back to run.
+        fresh: train also what another stage or study of the home has trained already.
         engine_name: who places workers.
         options: how the pool works.
         resume_with: the command to print when the user ends it early.
@@ -66,13 +69,11 @@ def run_study(
         raise InputError(problems)
     check_packages(study)
     weights.fetch(study, say)
-    sealed = dataset.sealed(study)
+    sealed = dataset.sealed(study.model_copy(update={"reuse": "none"}) if fresh else study)
     ledger = Ledger.open(settings.database_url)
     try:
-        document = sealed.model_dump(mode="json")
-        for line in changes(ledger, sealed.study, document):
+        for line in put_study(ledger, sealed, source):
             say(line)
-        ledger.put_study(sealed.study, document, source)
         if retry:
             say(f"{ledger.retry(sealed.study, set(retry))} trials put back to run")
         free_dead_leases(ledger, sealed.study)
@@ -130,11 +131,30 @@ def _seconds(hours: float | None) -> float | None:
     return None if hours is None else hours * 3600
 
 
-def changes(ledger: Ledger, name: str, document: Json) -> Iterator[str]:
-    """What an edited study file changes against the one launched before; trained cells that still match stay."""
-    if name not in {study.name for study in ledger.studies()}:
+def put_study(ledger: Ledger, study: Study, source: str) -> Iterator[str]:
+    """Put the study into the ledger; says what an edited file changes against the one launched before.
+
+    Stages that the file now has otherwise are withdrawn and planned anew; trials whose configuration occurs in them
+    again go over, finished or not.
+    """
+    document = study.model_dump(mode="json")
+    if study.study not in {known.name for known in ledger.studies()}:
+        ledger.put_study(study.study, document, source)
         return
-    old, new = _flat(ledger.study(name).document), _flat(document)
+    before = ledger.snapshot(study.study, values=False)
+    yield from changes(before.study.document, document)
+    first = edited.first_changed(study, before)
+    record = ledger.put_study(study.study, document, source)
+    if first is None:
+        return
+    again = [stage.name for stage in before.stages if stage.ordinal >= first]
+    ledger.apply(record.id, [WithdrawStages(first)])
+    yield f"planned anew: stage {', '.join(again)}; trials whose configuration occurs again are kept"
+
+
+def changes(before: Json, now: Json) -> Iterator[str]:
+    """The differences of two study documents, a line each."""
+    old, new = _flat(before), _flat(now)
     changed = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
     for key in changed[:MOST_CHANGES]:
         yield f"changed since the last launch: {key}: {old.get(key)!r} -> {new.get(key)!r}"

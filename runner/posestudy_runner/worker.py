@@ -85,7 +85,7 @@ class Worker:
         if budget_s is None:
             return False
         trials = self._context.ledger.snapshot(self._context.study, values=False).trials
-        spent_s = sum(trial.duration_s or 0.0 for trial in trials)
+        spent_s = sum(trial.duration_s or 0.0 for trial in trials if trial.source is None)
         waiting = any(trial.state is not TrialState.DONE for trial in trials)
         if spent_s < budget_s or not waiting:
             return False

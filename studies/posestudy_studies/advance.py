@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from posestudy.ledger.records import AddCells, Change, CloseStage, CloseStudy, OpenStage, Snapshot, StageRecord
 from posestudy.vocabulary import METRICS, Direction, Outcome, TrialState
-from posestudy_studies import cells
+from posestudy_studies import cells, remedies, replication
 from posestudy_studies.designs.base import BASELINE, Proposal, View
 from posestudy_studies.spec import Study
 from posestudy_studies.training import Training
@@ -25,25 +25,34 @@ def advance(snapshot: Snapshot) -> list[Change]:
     study = Study.model_validate(snapshot.study.document)
     stages = sorted(snapshot.stages, key=lambda s: s.ordinal)
     if not stages:
-        return [_opened(study, 0, study.baseline)]
+        return [_opened(study, 0, study.baseline, snapshot)]
     last = View(snapshot, stages[-1])
-    if last.stage.state == "closed":
-        following = last.stage.ordinal + 1
-        return [CloseStudy()] if following >= len(study.stages) else [_opened(study, following, _carried_config(last))]
-    return _continued(study, last)
+    if last.stage.state != "closed":
+        return _continued(study, last)
+    following = last.stage.ordinal + 1
+    if following < len(study.stages):
+        return [_opened(study, following, carried_config(last), snapshot)]
+    if any(t.state is not TrialState.DONE for t in snapshot.trials):
+        return []
+    later = replication.after_the_last_stage(study, snapshot)
+    return [*later] or [CloseStudy()]
 
 
-def _opened(study: Study, ordinal: int, start: Training) -> OpenStage:
+def _opened(study: Study, ordinal: int, start: Training, snapshot: Snapshot) -> OpenStage:
     design = study.stages[ordinal]
     proposals = [cells.baseline_proposal(design)] if design.include_baseline else []
     proposals += design.opening(start)
+    trained = replication.trained_seeds(snapshot, cells.key(study, start))
     return OpenStage(
         ordinal=ordinal,
         name=design.name,
         design=design.design,
         baseline=BASELINE if design.include_baseline else None,
         start=start.model_dump(mode="json"),
-        cells=tuple(cells.new_cell(study, start, p, study.seeds(design)) for p in proposals),
+        cells=tuple(
+            cells.new_cell(study, start, p, replication.first_seeds(study, design, ordinal, p.name, trained))
+            for p in proposals
+        ),
     )
 
 
@@ -55,18 +64,30 @@ def _continued(study: Study, view: View) -> list[Change]:
     known = {cell.name for cell in view.cells}
     # Cells an edited study file has gained are added to a stage that is still open.
     wanted: Sequence[Proposal] = [p for p in design.opening(start) if p.name not in known]
-    wanted = wanted or design.following(start, view)
+    wanted = wanted or design.following(start, view) or remedies.proposals(design, start, view)
     if wanted:
-        new = tuple(cells.new_cell(study, start, p, study.seeds(design)) for p in wanted)
+        ordinal = view.stage.ordinal
+        new = tuple(
+            cells.new_cell(study, start, p, replication.first_seeds(study, design, ordinal, p.name)) for p in wanted
+        )
         return [AddCells(view.stage.id, view.stage.version, new)]
     if any(t.state is not TrialState.DONE for t in view.trials) or not design.complete(view):
         return []
-    name, reason = _carried(study, view)
-    carried = name if any(cell.name == name for cell in view.cells) else None
-    return [CloseStage(view.stage.id, view.stage.version, carried, reason)]
+    seeds = replication.before_closing(study, design, view)
+    if seeds is not None:
+        return [seeds]
+    _, reason = _carried(study, view)
+    return [CloseStage(view.stage.id, view.stage.version, carried_name(study, view), reason)]
 
 
-def _carried_config(view: View) -> Training:
+def carried_name(study: Study, view: View) -> str | None:
+    """The cell a stage whose trials are all done hands on; None where that is its start, which has no cell."""
+    name, _ = _carried(study, view)
+    return name if any(cell.name == name for cell in view.cells) else None
+
+
+def carried_config(view: View) -> Training:
+    """The configuration that a closed stage hands on."""
     for cell in view.cells:
         if cell.name == view.stage.carried:
             return Training.model_validate(cell.config)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from posestudy.errors import PoseStudyError, nearest
-from posestudy_studies import factors, layouts, mistakes
+from posestudy_studies import factors, layouts, mistakes, starts
 from posestudy_studies.designs.base import BASELINE, Design, Probe
 from posestudy_studies.designs.registry import designs
 from posestudy_studies.mistakes import Mistake, show
@@ -31,6 +31,9 @@ _FIELDS = {
     "model": "a preset's name, {config: FILE} or {backbone: {type: ...}, channels: N, stride: N}",
     "codec": "a codec's name or a mapping with its type",
 }
+
+MOST_TRIED = 1000
+"""Combinations of levels and starts that are tried for one stage."""
 
 
 def examine(data: Any) -> tuple[Study | None, list[Mistake]]:
@@ -158,6 +161,7 @@ def _stages(data: dict[str, Any]) -> list[Mistake]:
         baseline = None
     names: dict[str, int] = {}
     before: Design | None = None
+    possible = [starts.Start(baseline)] if baseline else []
     for i, raw in enumerate(stages):
         stage = _stage(raw)
         name = raw.get("name") if isinstance(raw, dict) else None
@@ -165,9 +169,11 @@ def _stages(data: dict[str, Any]) -> list[Mistake]:
             found.append(Mistake(("stages", i, "name"), f"{name!r} a second time", "a name of its own for every stage"))
         names[str(name)] = i
         if stage is not None:
-            found += [m.under("stages", i) for m in stage.mistakes()]
-            found += [m.under("stages", i) for m in _probed(stage, baseline)]
-            found += [m.under("stages", i) for m in _carry(stage, before, first=i == 0, baseline=baseline)]
+            carry = _carry(stage, before, first=i == 0, baseline=possible[0].training if possible else None)
+            if before is not None and not carry:
+                possible = starts.following(before, possible, stage.carry)
+            wrong = [*stage.mistakes(), *_as_one(stage), *_probed(stage, possible), *carry]
+            found += [mistake.under("stages", i) for mistake in wrong]
         before = stage
     return found
 
@@ -198,11 +204,26 @@ def _carry(stage: Design, before: Design | None, *, first: bool, baseline: Train
     return [Mistake(("carry",), repr(stage.carry), expected, nearest(stage.carry, ["best", BASELINE, *known]))]
 
 
-def _probed(stage: Design, baseline: Training | None) -> list[Mistake]:
-    found: dict[tuple[mistakes.Path, str], Mistake] = {}
-    for probe in stage.probes():
-        for mistake in _unknown_factors(probe) or (_applied(probe, baseline) if baseline else []):
-            found.setdefault((mistake.path, mistake.found), mistake)
+def _as_one(stage: Design) -> list[Mistake]:
+    known = factors.known()
+    return [
+        Mistake(("as_one", i, j), f"unknown factor '{factor}'", "a factor, as optimizer.lr", nearest(factor, known))
+        for i, group in enumerate(stage.as_one)
+        for j, factor in enumerate(group)
+        if factor not in known
+    ]
+
+
+def _probed(stage: Design, possible: Sequence[starts.Start]) -> list[Mistake]:
+    """What is wrong with the levels of `stage` by themselves, and on what it may start from."""
+    probes = stage.probes()
+    found = {(m.path, m.found): m for probe in probes for m in _unknown_factors(probe)}
+    if found:
+        return list(found.values())
+    for start in possible[: max(1, MOST_TRIED // max(1, len(probes)))]:
+        for probe in starts.applicable(stage, start.training):
+            for mistake in _applied(probe, start):
+                found.setdefault((mistake.path, mistake.found), mistake)
     return list(found.values())
 
 
@@ -215,25 +236,26 @@ def _unknown_factors(probe: Probe) -> list[Mistake]:
     ]
 
 
-def _applied(probe: Probe, baseline: Training) -> list[Mistake]:
-    """What pydantic says of the levels on the baseline, told at the level that causes it."""
-    config = baseline.model_dump(mode="json")
+def _applied(probe: Probe, start: starts.Start) -> list[Mistake]:
+    """What pydantic says of the levels on `start`, told at the level that causes it."""
+    config = start.training.model_dump(mode="json")
     for factor, level in probe.levels.items():
         factors.put(config, factor, level)
     try:
         Training.model_validate(config)
     except ValidationError as error:
-        return [_placed(mistake, probe) for mistake in translated(error, Training, config)]
+        return [_placed(mistake, probe, start) for mistake in translated(error, Training, config)]
     return []
 
 
-def _placed(mistake: Mistake, probe: Probe) -> Mistake:
+def _placed(mistake: Mistake, probe: Probe, start: starts.Start) -> Mistake:
     dotted = ".".join(str(part) for part in mistake.path)
     for factor, place in _longest_first(probe.places):
         if dotted == factor or dotted.startswith(factor + "."):
             rest = mistake.path[len(factor.split(".")) :]
             return Mistake((*place, *rest), mistake.found, mistake.expected, mistake.hint, mistake.at_key)
-    hint = mistake.hint or "with the baseline's other factors"
+    what = f"where {start.because}" if start.because else "with the baseline's other factors"
+    hint = f"{mistake.hint}; {what}" if mistake.hint and start.because else mistake.hint or what
     return Mistake(probe.path, mistake.found, mistake.expected, hint, at_key=True)
 
 

@@ -157,6 +157,10 @@ class Study(Model):
             raise refuse(repr(value), f"one of {', '.join(usable)}", nearest(value, usable))
         return value
 
+    def replicates_of(self, stage: Design) -> Replicates:
+        """The replicates of `stage`: its own, else the study's."""
+        return stage.replicates or self.replicates
+
     def seeds(self, stage: Design) -> tuple[int, ...]:
         """The seeds of every cell of `stage`."""
-        return tuple((stage.replicates or self.replicates).seeds)
+        return tuple(self.replicates_of(stage).seeds)

@@ -214,6 +214,9 @@ def _tags(study: StudyRecord, stage: StageRecord, cell: CellRecord, trial: Trial
     }
     if trial.state is TrialState.DONE and trial.outcome:
         tags["posestudy.outcome"] = str(trial.outcome)
+    if trial.source is not None:
+        tags["posestudy.source"] = str(trial.source.get("kind", ""))
+        tags["posestudy.source_trial"] = str(trial.source.get("uid", ""))
     if best:
         tags[BEST_TAG] = "true"
     for key in _PROVENANCE:

@@ -57,6 +57,10 @@ class Bisect(Design):
 
     @model_validator(mode="after")
     def _wide_enough(self) -> Bisect:
+        if self._middle(*self.between) in self.between:
+            raise refuse(
+                f"between [{self.between[0]}, {self.between[1]}]", f"ends with a level of {self.factor} between"
+            )
         if self.tolerance > (self.between[1] - self.between[0]) / 2:
             expected = f"at most half the interval, {(self.between[1] - self.between[0]) / 2:g}"
             raise refuse(f"tolerance {self.tolerance:g}", expected, "or there is no middle to try")
