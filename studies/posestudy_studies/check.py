@@ -218,12 +218,12 @@ def _probed(stage: Design, possible: Sequence[starts.Start]) -> list[Mistake]:
     """What is wrong with the levels of `stage` by themselves, and on what it may start from."""
     probes = stage.probes()
     found = {(m.path, m.found): m for probe in probes for m in _unknown_factors(probe)}
-    if found:
-        return list(found.values())
     for start in possible[: max(1, MOST_TRIED // max(1, len(probes)))]:
+        told = {path for path, _ in found}
         for probe in starts.applicable(stage, start.training):
-            for mistake in _applied(probe, start):
-                found.setdefault((mistake.path, mistake.found), mistake)
+            wrong = [] if _unknown_factors(probe) else _applied(probe, start)
+            # One start is enough to show what does not fit.
+            found |= {(m.path, m.found): m for m in wrong if m.path not in told and (m.path, m.found) not in found}
     return list(found.values())
 
 

@@ -1,76 +1,199 @@
-"""What a study will do, worked out from its file alone."""
+"""What a study will do, worked out from its file and from what is known of its results."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from posestudy_studies import cells, factors
-from posestudy_studies.designs.base import BASELINE, Design, Proposal
+from posestudy.ledger.records import CellRecord, Snapshot, StageRecord
+from posestudy_studies import cells, factors, joint, leaks
+from posestudy_studies.advance import carried_config
+from posestudy_studies.designs.base import BASELINE, Design, Proposal, View
+from posestudy_studies.rehearsal import Rehearsal, Results, nothing
 from posestudy_studies.spec import Study
 from posestudy_studies.training import Training
 
 Json = dict[str, Any]
+MOST_COMPARED = 500
+"""Cells of a stage whose configs are compared for leaks."""
 
 
-def plan(study: Study) -> Json:
+@dataclass(frozen=True)
+class _Row:
+    """A cell of the plan. `decided`: its configuration is known; else it is shown on the best guess there is."""
+
+    name: str
+    label: str
+    note: str
+    levels: Json
+    training: Training
+    decided: bool
+    sampled: bool
+    """Its levels themselves are not known yet: they are ranges."""
+
+
+@dataclass(frozen=True)
+class _Stage:
+    design: Design
+    start: Training
+    decided: bool
+    record: StageRecord | None
+    rows: list[_Row]
+
+
+def plan(study: Study, *, snapshot: Snapshot | None = None, results: Results = nothing) -> Json:
     """The plan in the shape of `posestudy plan --json`.
 
-    A cell is `decided` where its configuration follows from the file; the others are shown relative to the
-    baseline of the study, since the results of an earlier stage or a sampler decide them. Estimates are null
-    where nothing is known yet.
+    A cell is `decided` where its configuration follows from the file and from results that are known; the others are
+    shown on the best guess, the configuration without what later stages may carry. Estimates of time and disk are
+    null here; `posestudy_studies.costs` makes them.
+
+    Args:
+        study: the study.
+        snapshot: the study as the ledger holds it, whose results count; None where it was never launched.
+        results: results to suppose for cells that have none.
     """
-    stages: list[Json] = []
-    joint: list[Json] = []
-    trials, decided = 0, True
-    for i, stage in enumerate(study.stages):
-        # Only the first stage's start is known before anything has run, and those that go back to it.
-        decided = decided and (i == 0 or stage.carry == BASELINE)
-        rows = [_row(study, stage, proposal, decided and known) for proposal, known in _planned(stage, study.baseline)]
-        trials += len(rows) * len(study.seeds(stage))
-        joint += [
-            {"stage": stage.name, "cell": row["name"], "factors": changed}
-            for row in rows
-            if len(changed := _changed(study, stage, row)) > 1
-        ]
-        stages.append(
-            {
-                "name": stage.name,
-                "design": stage.design,
-                "baseline": BASELINE if stage.include_baseline else None,
-                "carry": stage.carry,
-                "seeds": list(study.seeds(stage)),
-                "cells": rows,
-            }
-        )
-    estimate = {"trials": trials, "gpu_hours": None, "wall_hours": None, "disk_gb": None}
-    return {"study": study.study, "stages": stages, "estimate": estimate, "leaks": [], "joint": joint}
-
-
-def _changed(study: Study, stage: Design, row: Json) -> list[str]:
-    """The factors of a row whose level is not the baseline's; every sampled one may be."""
-    if _sampled(stage, row["name"]):
-        return sorted(row["levels"])
-    baseline = study.baseline.model_dump(mode="json")
-    config = factors.apply(study.baseline, row["levels"]).model_dump(mode="json")
-    return sorted(f for f in row["levels"] if factors.get(config, f) != factors.get(baseline, f))
-
-
-def _sampled(stage: Design, cell: str) -> bool:
-    return stage.design == "search" and cell != BASELINE
-
-
-def _planned(stage: Design, start: Training) -> list[tuple[Proposal, bool]]:
-    first = [(cells.baseline_proposal(stage), True)] if stage.include_baseline else []
-    return first + list(stage.planned(start))
-
-
-def _row(study: Study, stage: Design, proposal: Proposal, decided: bool) -> Json:
-    training = study.baseline if _sampled(stage, proposal.name) else factors.apply(study.baseline, proposal.levels)
+    rehearsed = Rehearsal(study, snapshot).play(results)
+    stages = _stages(study, rehearsed)
+    shown, joint_rows, combinations, leaked, trials = [], [], [], [], 0
+    for stage in stages:
+        design = stage.design
+        trials += _trials(study, stage, rehearsed)
+        declared = design.combinations()
+        for row in stage.rows:
+            changed = _changed(stage, row)
+            where = {"stage": design.name, "cell": row.name, "label": row.label}
+            if row.name in declared:
+                combinations.append({**where, "of": declared[row.name]})
+            elif at_once := joint.factors_at_once(changed, design.as_one):
+                joint_rows.append({**where, "factors": at_once})
+        leaked += _leaks(study, stage)
+        shown.append(_shown(study, stage))
     return {
-        "name": proposal.name,
-        "label": proposal.label or cells.label(proposal.levels),
-        "note": proposal.note,
-        "levels": dict(proposal.levels),
-        "config": factors.flatten(training.model_dump(mode="json")),
-        "decided": decided,
+        "study": study.study,
+        "stages": shown,
+        "estimate": {"trials": trials, "gpu_hours": None, "wall_hours": None, "disk_gb": None},
+        "leaks": leaked,
+        "joint": joint_rows,
+        "combinations": combinations,
+    }
+
+
+def leaks_of(study: Study) -> list[Json]:
+    """The leaks a study's file has, as `plan` lists them."""
+    return [leak for stage in _stages(study, Rehearsal(study).play()) for leak in _leaks(study, stage)]
+
+
+def _stages(study: Study, rehearsed: Snapshot) -> list[_Stage]:
+    records = {record.ordinal: record for record in rehearsed.stages}
+    found: list[_Stage] = []
+    for i, design in enumerate(study.stages):
+        record = records.get(i)
+        if record is not None:
+            start, decided = Training.model_validate(record.start), True
+            rows = _opened_rows(design, start, View(rehearsed, record))
+        else:
+            start, decided = _guess(design, found, rehearsed) if found else (study.baseline, True)
+            rows = _planned_rows(design, start, decided)
+        found.append(_Stage(design, start, decided, record, rows))
+    return found
+
+
+def _guess(design: Design, before: Sequence[_Stage], rehearsed: Snapshot) -> tuple[Training, bool]:
+    """What the stage after `before` starts from, and whether that is certain."""
+    last = before[-1]
+    if last.record is not None and last.record.state == "closed":
+        return carried_config(View(rehearsed, last.record)), True
+    if design.carry == BASELINE:
+        return last.start, last.decided
+    named = next((row for row in last.rows if row.name == design.carry), None)
+    if named is not None:
+        return named.training, last.decided and named.decided
+    return last.start, False
+
+
+def _opened_rows(design: Design, start: Training, view: View) -> list[_Row]:
+    rows = [_of_cell(cell) for cell in view.cells]
+    if view.stage.state == "closed":
+        return rows
+    have = {row.name for row in rows}
+    further = [row for row in _planned_rows(design, start, decided=True) if row.name not in have and not row.decided]
+    # Of the cells that results or a sampler decide, those that are there already are not to come any more.
+    sure = {p.name for p, known in design.planned(start) if known} | {BASELINE}
+    return rows + further[sum(row.name not in sure for row in rows if not _is_placeholder(row, further)) :]
+
+
+def _is_placeholder(row: _Row, further: Sequence[_Row]) -> bool:
+    return any(row.name == other.name for other in further)
+
+
+def _of_cell(cell: CellRecord) -> _Row:
+    training = Training.model_validate(cell.config)
+    return _Row(cell.name, cell.label, cell.note, cell.levels, training, decided=True, sampled=False)
+
+
+def _planned_rows(design: Design, start: Training, decided: bool) -> list[_Row]:
+    proposals: list[tuple[Proposal, bool]] = [*design.planned(start)]
+    if design.include_baseline:
+        proposals.insert(0, (cells.baseline_proposal(design), True))
+    return [
+        _Row(
+            proposal.name,
+            proposal.label or cells.label(proposal.levels),
+            proposal.note,
+            dict(proposal.levels),
+            factors.apply(start, proposal.levels) if known else start,
+            decided and known,
+            not known,
+        )
+        for proposal, known in proposals
+    ]
+
+
+def _changed(stage: _Stage, row: _Row) -> list[str]:
+    """The factors in which a row differs from what its stage carries; every sampled one may."""
+    if row.sampled:
+        return sorted(row.levels)
+    return joint.changed(row.levels, row.training.model_dump(mode="json"), stage.start.model_dump(mode="json"))
+
+
+def _leaks(study: Study, stage: _Stage) -> list[Json]:
+    return [
+        {"stage": stage.design.name, "cell": row.name, "label": row.label, "paths": paths}
+        for row in stage.rows[:MOST_COMPARED]
+        if not row.sampled and row.levels
+        if (paths := leaks.checked(study, row.training, stage.start, row.levels))
+    ]
+
+
+def _trials(study: Study, stage: _Stage, rehearsed: Snapshot) -> int:
+    """Trials of a stage: those there are, and one for each further cell and seed."""
+    have = {cell.name: cell.id for cell in rehearsed.cells if stage.record and cell.stage_id == stage.record.id}
+    there = sum(trial.cell_id in have.values() for trial in rehearsed.trials)
+    return there + sum(row.name not in have for row in stage.rows) * len(study.seeds(stage.design))
+
+
+def _shown(study: Study, stage: _Stage) -> Json:
+    design, record = stage.design, stage.record
+    return {
+        "name": design.name,
+        "design": design.design,
+        "baseline": BASELINE if design.include_baseline else None,
+        "carry": design.carry,
+        "carried": record.carried if record else None,
+        "carry_reason": record.carry_reason if record else None,
+        "start_decided": stage.decided,
+        "seeds": list(study.seeds(design)),
+        "cells": [
+            {
+                "name": row.name,
+                "label": row.label,
+                "note": row.note,
+                "levels": dict(row.levels),
+                "config": factors.flatten(row.training.model_dump(mode="json")),
+                "decided": row.decided,
+            }
+            for row in stage.rows
+        ],
     }

@@ -81,3 +81,17 @@ class TestLeaveOneOut(DesignContract):
 
 class TestBisect(DesignContract):
     stage: ClassVar = {"name": "s", "design": "bisect", "factor": "epochs", "between": [8, 40], "tolerance": 4}
+
+
+class TestBisectOfAFraction(DesignContract):
+    stage: ClassVar = {
+        "name": "s", "design": "bisect", "factor": "sigma", "between": [1, 3], "tolerance": 0.1,
+        "include_baseline": False, "rows": [{"levels": {"sigma": 3}, "label": "wide"}],
+    }  # fmt: skip
+
+
+class TestLeaveOneOutOfAList(DesignContract):
+    stage: ClassVar = {
+        "name": "s", "design": "leave_one_out", "leave_out": ["augmentation.flip", "augmentation.scale_rotation"],
+    }  # fmt: skip
+    levels: ClassVar = {"augmentation.flip": {}, "augmentation.scale_rotation": {}}

@@ -92,7 +92,7 @@ GOLDEN = [
         ("name: size", "name: target"),
         "study.yaml:21:11: stages.1.name: found 'target' a second time, expected a name of",
     ),
-    (("design: grid", "design: bisect"), "study.yaml:22:13: stages.1.design: found 'bisect', expected one of "),
+    (("design: grid", "design: bisekt"), "study.yaml:22:13: stages.1.design: found 'bisekt', expected one of "),
     (
         ("{sigma: 1.0}", "{sgima: 1.0}"),
         "study.yaml:19:16: stages.0.variants.narrow.sgima: found unknown factor 'sgima'",
@@ -130,7 +130,6 @@ GOLDEN = [
         ("design: grid", "design: grid\n    carry: narow"),
         "stages.1.carry: found 'narow', expected best, baseline or a cell",
     ),
-    (("design: grid", "design: grid\n    replicates: {when: unresolved}"), "replicates on demand do not exist yet"),
     (
         ("batch_size: 16", "batch_size: 16\n  schedule: {milestones: [3, 2]}"),
         "found [3, 2], expected epochs in increasing",

@@ -1,0 +1,174 @@
+"""A study played through without training: `advance` on rows in memory, with results that are given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from posestudy.ledger.records import (
+    AddCells,
+    AddSeeds,
+    CellRecord,
+    Change,
+    CloseStage,
+    CloseStudy,
+    KnownResult,
+    NewCell,
+    OpenStage,
+    Snapshot,
+    StageRecord,
+    StudyRecord,
+    TrialRecord,
+)
+from posestudy.vocabulary import TrialState
+from posestudy_studies.advance import advance
+from posestudy_studies.spec import Study
+
+Results = Callable[[StageRecord, CellRecord, int], KnownResult | None]
+"""The result of one replicate, from its stage, its cell and its seed; None where there is none."""
+
+MOST_STEPS = 100_000
+
+
+def nothing(stage: StageRecord, cell: CellRecord, seed: int) -> KnownResult | None:
+    """No result at all."""
+    del stage, cell, seed
+    return None
+
+
+class Rehearsal:
+    """The ledger's part played in memory.
+
+    Args:
+        study: what is rehearsed.
+        snapshot: where to begin, as a ledger holds it; None for a study that was never launched.
+    """
+
+    def __init__(self, study: Study, snapshot: Snapshot | None = None) -> None:
+        document = study.model_dump(mode="json")
+        if snapshot is None:
+            snapshot = Snapshot(StudyRecord(1, study.study, document, "", "open", 0.0), (), (), (), (), ())
+        self.snapshot = replace(snapshot, study=replace(snapshot.study, document=document))
+
+    def play(self, results: Results = nothing) -> Snapshot:
+        """Open stages, give every trial the result there is for it, and go on as far as they lead."""
+        for _ in range(MOST_STEPS):
+            changes = advance(self.snapshot)
+            for change in changes:
+                self.apply(change)
+            if not self._give(results) and not changes:
+                break
+        return self.snapshot
+
+    def apply(self, change: Change) -> None:
+        """What the ledger would do."""
+        held = self.snapshot
+        match change:
+            case OpenStage():
+                record = StageRecord(
+                    id=1 + max((s.id for s in held.stages), default=0),
+                    study_id=held.study.id,
+                    ordinal=change.ordinal,
+                    name=change.name,
+                    design=change.design,
+                    state="open",
+                    version=1,
+                    baseline=change.baseline,
+                    start=change.start,
+                    carried=None,
+                    carry_reason=None,
+                )
+                self.snapshot = replace(held, stages=(*held.stages, record))
+                self._add_cells(record.id, change.cells)
+            case AddCells():
+                self._change_stage(change.stage_id)
+                self._add_cells(change.stage_id, change.cells)
+            case AddSeeds():
+                self._change_stage(change.stage_id)
+                cells = {c.name: c for c in held.cells if c.stage_id == change.stage_id}
+                self._add_trials([(cells[name], seed, {}) for name, seeds in change.seeds.items() for seed in seeds])
+            case CloseStage():
+                self._change_stage(change.stage_id, state="closed", carried=change.carried, carry_reason=change.reason)
+            case CloseStudy():
+                self.snapshot = replace(held, study=replace(held.study, state="closed"))
+            case _:
+                raise NotImplementedError(f"a rehearsal withdraws nothing: {change}")
+
+    def _change_stage(self, stage_id: int, **changes: str | None) -> None:
+        stages = tuple(
+            replace(s, version=s.version + 1, **changes) if s.id == stage_id else s  # type: ignore[arg-type]
+            for s in self.snapshot.stages
+        )
+        self.snapshot = replace(self.snapshot, stages=stages)
+
+    def _add_cells(self, stage_id: int, new: Sequence[NewCell]) -> None:
+        held = self.snapshot
+        first_id = 1 + max((c.id for c in held.cells), default=0)
+        first = sum(c.stage_id == stage_id for c in held.cells)
+        records = [
+            CellRecord(first_id + i, stage_id, first + i, c.name, c.label, c.note, c.key, c.levels, c.config)
+            for i, c in enumerate(new)
+        ]
+        self.snapshot = replace(held, cells=(*held.cells, *records))
+        self._add_trials([(r, seed, c.optuna) for r, c in zip(records, new, strict=True) for seed in c.seeds])
+
+    def _add_trials(self, wanted: Sequence[tuple[CellRecord, int, dict[str, object]]]) -> None:
+        held, trained = self.snapshot, self._trained()
+        first = 1 + max((t.number for t in held.trials), default=0)
+        new = [
+            _ended(_waiting(held.study.id, cell.id, first + i, seed, optuna), trained.get((cell.key, seed)))
+            for i, (cell, seed, optuna) in enumerate(wanted)
+        ]
+        self.snapshot = replace(held, trials=(*held.trials, *new))
+
+    def _trained(self) -> dict[tuple[str, int], KnownResult]:
+        """By key and seed, the results of earlier stages, which the ledger would take over."""
+        keys = {cell.id: cell.key for cell in self.snapshot.cells}
+        return {
+            (keys[trial.cell_id], trial.seed): KnownResult(
+                outcome=trial.outcome,
+                source={"kind": "reused", "study": self.snapshot.study.name, "number": trial.number},
+                final_value=trial.final_value,
+                final_epoch=trial.final_epoch,
+                best_value=trial.best_value,
+                best_epoch=trial.best_epoch,
+            )
+            for trial in reversed(self.snapshot.trials)
+            if trial.outcome is not None and trial.outcome.is_result
+        }
+
+    def _give(self, results: Results) -> bool:
+        """Put every result there is into its waiting trial; whether there was one."""
+        cells = {cell.id: cell for cell in self.snapshot.cells}
+        stages = {stage.id: stage for stage in self.snapshot.stages}
+        found = False
+        trials: list[TrialRecord] = []
+        for trial in self.snapshot.trials:
+            result = None
+            if trial.state is not TrialState.DONE:
+                cell = cells[trial.cell_id]
+                result = results(stages[cell.stage_id], cell, trial.seed)
+            found = found or result is not None
+            trials.append(_ended(trial, result))
+        self.snapshot = replace(self.snapshot, trials=tuple(trials))
+        return found
+
+
+def _waiting(study_id: int, cell_id: int, number: int, seed: int, optuna: dict[str, object]) -> TrialRecord:
+    return TrialRecord(
+        uid=f"{number:032x}", study_id=study_id, cell_id=cell_id, number=number, seed=seed, state=TrialState.WAITING,
+        outcome=None, message=None, fence=0, owner=None, lease_until=None, ckpt_path=None, ckpt_sha=None,
+        ckpt_epoch=0, prev_path=None, prev_sha=None, prev_epoch=0, decision=None, optuna=optuna, final_value=None,
+        final_epoch=None, best_value=None, best_epoch=None, started=None, ended=None, duration_s=None,
+        peak_memory_mb=None,
+    )  # fmt: skip
+
+
+def _ended(trial: TrialRecord, result: KnownResult | None) -> TrialRecord:
+    if result is None:
+        return trial
+    return replace(
+        trial, state=TrialState.DONE, outcome=result.outcome, message=result.message, source=result.source,
+        final_value=result.final_value, final_epoch=result.final_epoch, best_value=result.best_value,
+        best_epoch=result.best_epoch, duration_s=result.duration_s, peak_memory_mb=result.peak_memory_mb,
+    )  # fmt: skip
