@@ -51,13 +51,19 @@ def entry(connection: Connection, order_path: str, preload: str | None) -> None:
 
 def _run(order: TrialOrder, control: Control) -> Ending:
     try:
-        limit_memory(order.memory_limit_mb)
+        if order.device == "cpu":
+            limit_memory(order.memory_limit_mb)
         return resolve(order.target)(order, control)
     except Exception as error:  # noqa: BLE001 - every way a trial can end is classified here
         # The log is what the user reads: the traceback belongs in it, and the last lines of it into the message.
         sys.excepthook(type(error), error, error.__traceback__)
         sys.stderr.flush()
-        return classify(error, log=order.paths.log, peak_memory_mb=peak_process_memory_mb())
+        return classify(
+            error,
+            log=order.paths.log,
+            peak_memory_mb=peak_process_memory_mb(),
+            memory_limit_mb=order.memory_limit_mb,
+        )
 
 
 def resolve(target: str) -> Callable[[TrialOrder, Control], Ending]:

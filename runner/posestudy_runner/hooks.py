@@ -17,8 +17,9 @@ from posestudy.ledger.records import Json
 from posestudy.vocabulary import Direction, ledger_name
 from posestudy_runner.checkpoints import META_KEY, Best, TrialFiles
 from posestudy_runner.control import Control
+from posestudy_runner.floor import missed
 from posestudy_runner.order import TrialOrder
-from posestudy_runner.outcomes import peak_process_memory_mb
+from posestudy_runner.outcomes import NotConverged, peak_process_memory_mb
 
 _MIB = 2**20
 
@@ -92,6 +93,8 @@ class EpochReporter(Hook):
         self._reported = time.monotonic()
         self._train: dict[str, float] = {}
         self.best: Best | None = None
+        self.evaluated: int | None = None
+        """The epoch of the last validation in this process."""
 
     def after_load_checkpoint(self, runner: Any, checkpoint: Json) -> None:
         """Take over what the checkpoint knows of the best epoch, and copy that epoch's weights."""
@@ -144,6 +147,8 @@ class EpochReporter(Hook):
 
     def _report(self, runner: Any, epoch: int, evaluated: dict[str, float]) -> None:
         value = evaluated.get(self._order.metric)
+        if evaluated:
+            self.evaluated = epoch
         if value is not None and (self.best is None or self._direction.better(value, self.best.value)):
             self.best = Best(value, epoch, self._files.save_best(runner.model))
         checkpoint = self._files.save_checkpoint(runner, epoch, self.best)
@@ -157,9 +162,24 @@ class EpochReporter(Hook):
         }
         self._reported = now
         self._control.record(frame)
+        if value is not None:
+            self._hold_to_floor(runner, epoch, value)
         if self._order.prunes and value is not None:
             self._control.ask(epoch)
         self._control.check()
+
+    def _hold_to_floor(self, runner: Any, epoch: int, value: float) -> None:
+        """End the trial where the first validation at or after the floor's epoch is below it.
+
+        Raises:
+            NotConverged: it is.
+        """
+        floor = self._order.floor
+        if floor is None or any(_validates(runner, before) for before in range(int(floor["epoch"]), epoch)):
+            return
+        why = missed(floor, self._order.metric, self._direction, epoch, value)
+        if why is not None:
+            raise NotConverged(why)
 
 
 def _scalars(outputs: Mapping[str, Any]) -> dict[str, float]:

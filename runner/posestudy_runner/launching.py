@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import typer
@@ -116,6 +117,8 @@ def _placement(
     study: Study, ledger: Ledger, settings: Settings, workers: int | None, options: PoolOptions, steering: Steering
 ) -> Placement:
     budget = study.budget or Budget()
+    if options.memory_limit_mb is None:
+        options = replace(options, memory_limit_mb=budget.memory_mb)
     goal = Goal(
         study.study,
         study.metric,

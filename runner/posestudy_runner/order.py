@@ -26,11 +26,13 @@ class TrialOrder:
         device, threads: where to compute and with how many threads; a resumed trial keeps its first thread
             count, without which its weights would differ in the last bits.
         prunes: the trial waits for an answer after each evaluated epoch.
-        until: the epoch at which the pruner had already ended the trial, where an earlier attempt was killed
-            between decision and finish; None otherwise.
+        until: the epoch at which the pruner or the floor had already ended the trial, where an earlier attempt was
+            killed between that and its end; None otherwise.
+        floor: `{"value", "epoch"}` the metric must have reached at the first validation at or after that epoch.
+        missed: how the floor was missed at `until`, as a sentence; None where it was not.
         resume: checkpoints to try, newest first; none of them usable means epoch 0.
         used_s, limit_s: seconds of training in earlier attempts and allowed in all.
-        memory_limit_mb: MiB of its own memory the process may take; None for no limit.
+        memory_limit_mb: MiB the trial may take, of the GPU or on a CPU of the process; None for no limit.
         disk_retry_s: seconds between two tries on a full disk.
     """
 
@@ -52,6 +54,8 @@ class TrialOrder:
     threads: int
     prunes: bool = False
     until: int | None = None
+    floor: Json | None = None
+    missed: str | None = None
     resume: tuple[Checkpoint, ...] = ()
     used_s: float = 0.0
     limit_s: float | None = None

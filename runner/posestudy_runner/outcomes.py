@@ -15,6 +15,9 @@ _OUT_OF_MEMORY = re.compile(
     r"|unable to mmap|CUBLAS_STATUS_ALLOC_FAILED|std::bad_alloc|failed to allocate",
     re.IGNORECASE,
 )
+_PERHAPS_OUT_OF_MEMORY = re.compile(r"could not create a primitive|can't start new thread", re.IGNORECASE)
+"""What oneDNN and Python say of many troubles, refused memory among them."""
+_NEAR_LIMIT = 0.75
 _MIB = 2**20
 
 
@@ -24,6 +27,10 @@ class Preempted(Exception):  # noqa: N818 - an ending, not an error
 
 class Pruned(Exception):  # noqa: N818 - an ending, not an error
     """The pruner ended the trial."""
+
+
+class NotConverged(Exception):  # noqa: N818 - an ending, not an error
+    """The study's metric is below the declared floor at its epoch."""
 
 
 class TimeLimit(Exception):  # noqa: N818 - an ending, not an error
@@ -48,11 +55,14 @@ class Ending:
         return cls(Outcome(word) if word else None, frame.get("message"), frame.get("peak_memory_mb"))
 
 
-def _is_memory(error: BaseException) -> bool:
+def _is_memory(error: BaseException, *, near_limit: bool) -> bool:
     # By name: this must work where torch is not imported, and torch.OutOfMemoryError has moved before.
     if isinstance(error, MemoryError) or any(k.__name__ == "OutOfMemoryError" for k in type(error).__mro__):
         return True
-    return isinstance(error, (RuntimeError, OSError)) and bool(_OUT_OF_MEMORY.search(str(error)))
+    if near_limit and isinstance(error, RuntimeError) and _PERHAPS_OUT_OF_MEMORY.search(str(error)):
+        return True
+    known = isinstance(error, (RuntimeError, OSError)) or type(error).__module__ == "cv2"
+    return known and bool(_OUT_OF_MEMORY.search(str(error)))
 
 
 def _chain(error: BaseException) -> list[BaseException]:
@@ -64,16 +74,28 @@ def _chain(error: BaseException) -> list[BaseException]:
     return found
 
 
-def classify(error: BaseException, *, log: Path | None = None, peak_memory_mb: float | None = None) -> Ending:
-    """The ending that `error` means; `failed` carries the last lines of `log` so that `status` explains itself."""
+def classify(
+    error: BaseException,
+    *,
+    log: Path | None = None,
+    peak_memory_mb: float | None = None,
+    memory_limit_mb: float | None = None,
+) -> Ending:
+    """The ending that `error` means; `failed` carries the last lines of `log` so that `status` explains itself.
+
+    Near `memory_limit_mb` also errors that name no cause, as oneDNN's, are taken for refused memory.
+    """
     if isinstance(error, Preempted):
         return Ending(None, str(error), peak_memory_mb)
     if isinstance(error, Pruned):
         return Ending(Outcome.PRUNED, str(error), peak_memory_mb)
+    if isinstance(error, NotConverged):
+        return Ending(Outcome.NOT_CONVERGED, str(error), peak_memory_mb)
     if isinstance(error, TimeLimit):
         return Ending(Outcome.TIMED_OUT, str(error), peak_memory_mb)
+    near_limit = memory_limit_mb is not None and (peak_memory_mb or 0.0) >= _NEAR_LIMIT * memory_limit_mb
     for cause in _chain(error):
-        if _is_memory(cause):
+        if _is_memory(cause, near_limit=near_limit):
             peak = f" (peak {peak_memory_mb:.0f} MiB)" if peak_memory_mb else ""
             return Ending(Outcome.OUT_OF_MEMORY, f"out of memory{peak}: {_first_line(cause)}", peak_memory_mb)
         if isinstance(cause, FloatingPointError):

@@ -14,6 +14,7 @@ MAX_ROWS = 40
 def plan(study: StudyFile, as_json: AsJson = False, sets: Sets = None) -> None:
     """Show the cells of a study and what differs in each, without running anything."""
     from posestudy_studies import file
+    from posestudy_studies.plan import joint_changes
     from posestudy_studies.plan import plan as planned
 
     loaded = file.load(study, sets or [])
@@ -37,11 +38,6 @@ def plan(study: StudyFile, as_json: AsJson = False, sets: Sets = None) -> None:
         if len(stage["cells"]) > MAX_ROWS:
             table.add_row(f"... {len(stage['cells']) - MAX_ROWS} more", "", "", "")
         console.print(table)
-    joint: dict[tuple[str, str], list[str]] = {}
-    for cell in result["joint"]:
-        joint.setdefault((cell["stage"], ", ".join(cell["factors"])), []).append(cell["cell"])
-    for (name, changed), names in joint.items():
-        which = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
-        text = f"joint change in {name}: {which} change {changed} at once"
+    for text in joint_changes(result):
         console.print(text, markup=False, soft_wrap=True)
     console.print(f"{result['estimate']['trials']} trials; time unknown until one has run.", markup=False)

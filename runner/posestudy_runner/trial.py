@@ -25,8 +25,9 @@ from posestudy.vocabulary import Outcome
 from posestudy_runner.checkpoints import TrialFiles, usable
 from posestudy_runner.control import Control
 from posestudy_runner.hooks import EpochReporter, peak_memory_mb
+from posestudy_runner.matches import save_matches
 from posestudy_runner.order import TrialOrder
-from posestudy_runner.outcomes import Ending, Pruned, classify
+from posestudy_runner.outcomes import Ending, NotConverged, Pruned, classify
 from posestudy_runner.pictures import save_pictures
 from posestudy_studies.mmpose_config import config_text
 from posestudy_studies.spec import Study, Training
@@ -40,36 +41,52 @@ def main(order: TrialOrder, control: Control) -> Ending:
     Raises:
         Preempted, TimeLimit, FloatingPointError, ...: what `outcomes.classify` knows.
     """
-    compute_on(order.device, order.threads)
+    compute_on(order.device, order.threads, order.memory_limit_mb)
     config = prepare(order)
     control.say({"type": "started", "provenance": provenance(order, config)})
     runner = Runner.from_cfg(config)
     files = TrialFiles(order.paths, control)
-    runner.register_hook(EpochReporter(order, control, files), "LOWEST")
+    reporter = EpochReporter(order, control, files)
+    runner.register_hook(reporter, "LOWEST")
     try:
         runner.train()
-        ending = Ending(Outcome.COMPLETED)
-        if order.until is not None and order.until < order.epochs:
-            ending = Ending(Outcome.PRUNED, f"pruned after epoch {order.until}")
-    except Pruned as pruned:
-        ending = classify(pruned)
+        ending = _ended_before(order) or Ending(Outcome.COMPLETED)
+    except (Pruned, NotConverged) as ended_early:
+        ending = classify(ended_early)
     except Exception as error:
         # Classified here already where only the device knows its own peak.
-        ended = classify(error, peak_memory_mb=peak_memory_mb(order.device))
+        peak = peak_memory_mb(order.device)
+        ended = classify(error, peak_memory_mb=peak, memory_limit_mb=order.memory_limit_mb)
         if ended.outcome is not Outcome.FAILED:
             return ended
         raise
+    _keep_matches(runner, order.paths, reporter.evaluated or order.last_epoch)
     _illustrate(runner, order.paths)
     return Ending(ending.outcome, ending.message, peak_memory_mb(order.device))
 
 
-def compute_on(device: str, threads: int) -> None:
-    """Make this process compute on `device` with `threads` CPU threads, and its data loaders fork."""
+def _ended_before(order: TrialOrder) -> Ending | None:
+    """The ending that an earlier attempt had reached and did not live to say; None where there is none."""
+    if order.missed is not None:
+        return Ending(Outcome.NOT_CONVERGED, order.missed)
+    if order.until is not None and order.until < order.epochs:
+        return Ending(Outcome.PRUNED, f"pruned after epoch {order.until}")
+    return None
+
+
+def compute_on(device: str, threads: int, memory_limit_mb: float | None = None) -> None:
+    """Make this process compute on `device` with `threads` CPU threads, and its data loaders fork.
+
+    Of a GPU's memory it takes `memory_limit_mb` MiB at most.
+    """
     # In a forkserver's child the default is forkserver again: 4-10 s a loader instead of 0.03 s.
     multiprocessing.set_start_method("fork", force=True)
     torch.set_num_threads(threads)
     if device.startswith("cuda"):
         torch.cuda.set_device(torch.device(device))
+        if memory_limit_mb is not None:
+            total_mb = torch.cuda.get_device_properties(torch.device(device)).total_memory / 2**20
+            torch.cuda.set_per_process_memory_fraction(min(1.0, memory_limit_mb / total_mb))
     elif device != mmengine_device.DEVICE:
         # MMEngine fixes its device at import and would take the first GPU.
         mmengine_device.DEVICE = device
@@ -116,6 +133,14 @@ def provenance(order: TrialOrder, config: Config) -> Json:
         "amp_dtype": amp,
         **({"device_name": torch.cuda.get_device_name(), "cuda": torch.version.cuda} if on_gpu else {}),
     }
+
+
+def _keep_matches(runner: Runner, paths: AttemptPaths, epoch: int) -> None:
+    """The matches of the last validation; without them the report has no intervals, but the trial is what it is."""
+    try:
+        save_matches(runner, paths.predictions, paths.matches, epoch)
+    except Exception:  # noqa: BLE001 - see above; the log says why there are none
+        traceback.print_exc()
 
 
 def _illustrate(runner: Runner, paths: AttemptPaths) -> None:

@@ -8,6 +8,7 @@ from posestudy.vocabulary import AttemptEnd, Direction, Outcome, TrialState
 from posestudy_runner.attempt import RETRY_S, Attempt
 from posestudy_runner.context import PoolContext, owner_is_dead, owner_name
 from posestudy_runner.display import SlotView
+from posestudy_runner.floor import missed_before
 from posestudy_runner.order import TrialOrder, checkpoints
 from posestudy_runner.progress import Progress
 from posestudy_runner.slots import Slot
@@ -167,6 +168,9 @@ class Worker:
         context, trial = self._context, claim.trial
         decision = trial.decision or {}
         known_threads = trial.provenance.get("threads")
+        floor = claim.study.document.get("floor")
+        below = missed_before(floor, context.metric, Direction(context.direction), claim.values)
+        pruned = int(decision["epoch"]) if decision.get("prune") else None
         return TrialOrder(
             target=context.options.target,
             study_name=claim.study.name,
@@ -185,7 +189,9 @@ class Worker:
             device=self._slot.device.name,
             threads=int(known_threads) if known_threads else self._slot.threads,
             prunes=context.steering.prunes(claim),
-            until=int(decision["epoch"]) if decision.get("prune") else None,
+            until=below[0] if below else pruned,
+            floor=floor,
+            missed=below[1] if below else None,
             resume=checkpoints(claim),
             used_s=trial.duration_s or 0.0,
             limit_s=context.trial_limit_s,

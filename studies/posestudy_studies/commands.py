@@ -46,16 +46,24 @@ def init(
 def check(study: StudyFile, as_json: AsJson = False, sets: Sets = None) -> None:
     """Print every mistake of a study file and of its data set."""
     from posestudy_studies import dataset, file
+    from posestudy_studies.plan import joint_changes
+    from posestudy_studies.plan import plan as planned
 
     loaded = file.load(study, sets or [])
     seen = dataset.inspect(loaded)
     if seen.problems:
         raise InputError(seen.problems)
+    plan = planned(loaded)
     counts = {name: {"images": f.images, "instances": f.instances} for name, f in seen.facts.items()}
     if as_json:
-        typer.echo(json.dumps({"study": loaded.study, "errors": [], "notes": seen.notes, "dataset": counts}, indent=2))
+        typer.echo(
+            json.dumps(
+                {"study": loaded.study, "errors": [], "notes": seen.notes, "dataset": counts, "joint": plan["joint"]},
+                indent=2,
+            )
+        )
         return
-    for note in seen.notes:
+    for note in (*seen.notes, *joint_changes(plan)):
         typer.echo(f"note: {note}")
     typer.echo(f"OK: study '{loaded.study}', {_stages(loaded)}; {_counts(counts)}.")
 

@@ -11,6 +11,7 @@ from typing import Any
 from posestudy.errors import InputError, Problem
 from posestudy_studies import check, layouts, mistakes, yaml_text
 from posestudy_studies.mistakes import Mistake
+from posestudy_studies.plan import leaks_of
 from posestudy_studies.spec import Study
 from posestudy_studies.yaml_text import Document
 
@@ -37,9 +38,25 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Study:
     study, found = check.examine(data)
     problems += [document.problem(mistake) for mistake in found]
     problems += _layout_problems(data)
+    if not problems and study is not None:
+        problems += [document.problem(mistake) for mistake in _leaks(study)]
     if problems or study is None:
         raise InputError(sorted(set(problems), key=lambda p: (p.file, p.line, p.column, p.path)))
     return study
+
+
+def _leaks(study: Study) -> list[Mistake]:
+    """Cells whose configs differ from what their stage carries in more than they declare."""
+    ordinals = {stage.name: i for i, stage in enumerate(study.stages)}
+    return [
+        Mistake(
+            ("stages", ordinals[leak["stage"]]),
+            f"cell '{leak['cell']}', which also changes {', '.join(leak['paths'])} of the config",
+            "only what follows from the factors it declares",
+            "a model file's own hooks and optimizer options are declared with `brings`",
+        )
+        for leak in leaks_of(study)
+    ]
 
 
 def overridden(document: Document, overrides: Sequence[str]) -> Document:

@@ -80,6 +80,18 @@ def plan(study: Study, *, snapshot: Snapshot | None = None, results: Results = n
     }
 
 
+def joint_changes(plan: Json) -> list[str]:
+    """The joint changes of a plan, a sentence for each stage and set of factors."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for row in plan["joint"]:
+        groups.setdefault((row["stage"], ", ".join(row["factors"])), []).append(row["label"] or row["cell"])
+    return [
+        f"joint change in stage '{stage}': {', '.join(rows)} {'change' if len(rows) > 1 else 'changes'} {names} at once; "
+        "none of these differences is the effect of one factor"
+        for (stage, names), rows in groups.items()
+    ]
+
+
 def leaks_of(study: Study) -> list[Json]:
     """The leaks a study's file has, as `plan` lists them."""
     return [leak for stage in _stages(study, Rehearsal(study).play()) for leak in _leaks(study, stage)]

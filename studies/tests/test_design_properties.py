@@ -7,11 +7,15 @@ from unittest import mock
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from posestudy.ledger.records import KnownResult
 from posestudy.vocabulary import METRICS, Direction, Metric, Outcome
 from posestudy_studies import factors
 from posestudy_studies.cells import canonical
 from posestudy_studies.designs.conditions import holds
 from posestudy_studies.designs.contract import played, study_with
+from posestudy_studies.rehearsal import Rehearsal
+from posestudy_studies.spec import Study
+from posestudy_studies.training import Training
 
 
 @st.composite
@@ -152,3 +156,88 @@ def test_remedies_end_and_are_what_they_say(batch, fits, accumulate, largest):
     assert bool(shared) == (accumulate and batch > fits and batch % 2 == 0)
     if small and fits >= 1:
         assert small[-1]["batch_size"] <= fits
+
+
+STAGES = {
+    "one": {
+        "design": "one_at_a_time",
+        "variants": {"flip": {"augmentation.flip": {}}, "slow": {"optimizer.lr": 1e-4}},
+        "combine": {"both": {"of": ["flip", "slow"]}},
+    },
+    "without": {"design": "leave_one_out", "leave_out": ["augmentation.flip"]},
+    "epochs": {"design": "bisect", "factor": "epochs", "between": [4, 40], "tolerance": 5},
+    "grid": {"design": "grid", "factors": {"batch_size": [8, 16], "amp": [False, True]}},
+    "named": {
+        "design": "variants",
+        "variants": {"wide": {"input_size": [96, 96]}, "large": {"batch_size": 128}},
+        "out_of_memory": {"largest_batch": True},
+    },
+}
+carries = st.sampled_from(["best", "best", "baseline", "flip"])
+chains = st.lists(st.tuples(st.sampled_from(sorted(STAGES)), carries), min_size=2, max_size=5)
+
+
+def chain_of(chosen):
+    """The stages of a study; a named carry only where the stage before has that cell."""
+    stages = []
+    for i, (kind, carry) in enumerate(chosen):
+        fits = carry != "flip" or (i and chosen[i - 1][0] == "one")
+        stages.append({"name": f"{kind}_{i}", **STAGES[kind], "carry": carry if fits else "best"})
+    return stages
+
+
+def rehearsed(stages, results, levels=None, **fields):
+    first = study_with(stages[0], levels).model_dump(mode="json")
+    rehearsal = Rehearsal(Study.model_validate(first | {"stages": stages} | fields))
+    return rehearsal.play(lambda stage, cell, seed: results(canonical(cell.config), seed))
+
+
+def drawn(data):
+    """Results that are drawn once for every configuration and seed."""
+    known = {}
+
+    def result(config, seed):
+        if (config, seed) not in known:
+            value = data.draw(results)
+            ended = isinstance(value, Outcome)
+            known[config, seed] = KnownResult(
+                value if ended else Outcome.COMPLETED, {}, final_value=None if ended else value
+            )
+        return known[config, seed]
+
+    return result
+
+
+@settings(max_examples=60, deadline=None)
+@given(chosen=chains, data=st.data(), seeds=st.sampled_from([[0], [0, 1]]))
+def test_every_stage_starts_from_what_the_results_or_its_file_say(chosen, data, seeds):
+    stages = chain_of(chosen)
+    end = rehearsed(stages, drawn(data), replicates={"seeds": seeds})
+    assert end.study.state == "closed"
+    assert [stage.state for stage in end.stages] == ["closed"] * len(stages)
+    for before, after in itertools.pairwise(end.stages):
+        cells_ = [cell for cell in end.cells if cell.stage_id == before.id]
+        means = {}
+        for cell in cells_:
+            values = [t.final_value for t in end.trials if t.cell_id == cell.id and t.final_value is not None]
+            if values:
+                means[cell.name] = sum(values) / len(values)
+        carry = stages[after.ordinal]["carry"]
+        if carry == "best":
+            top = max(means.values(), default=None)
+            carry = next((c.name for c in cells_ if c.name in means and means[c.name] == top), "baseline")
+        assert before.carried == carry
+        assert before.carry_reason.startswith(carry)
+        assert after.start == next(cell.config for cell in cells_ if cell.name == carry)
+    for stage in end.stages:
+        start = Training.model_validate(stage.start)
+        for cell in end.cells:
+            if cell.stage_id == stage.id:
+                assert cell.config == factors.apply(start, cell.levels).model_dump(mode="json")
+
+
+@settings(max_examples=25, deadline=None)
+@given(chosen=chains, data=st.data(), sigma=st.floats(0.5, 8))
+def test_a_knob_of_the_baseline_reaches_every_row_that_does_not_set_it(chosen, data, sigma):
+    end = rehearsed(chain_of(chosen), drawn(data), {"sigma": sigma})
+    assert {cell.config["sigma"] for cell in end.cells} == {sigma}

@@ -4,10 +4,13 @@ from dataclasses import replace
 
 import pytest
 
+from posestudy.ledger.records import KnownResult
 from posestudy.vocabulary import Outcome
 from posestudy_studies import check, remedies
 from posestudy_studies.designs.base import Proposal
 from posestudy_studies.designs.contract import played, stage_view, study_with
+from posestudy_studies.rehearsal import Rehearsal
+from posestudy_studies.spec import Study
 
 
 def stage(design, **options):
@@ -133,12 +136,19 @@ def test_the_half_beside_the_best_is_halved_until_the_tolerance(best, later):
 def test_ties_go_to_the_cheaper_level():
     study = study_with(EPOCHS | {"tolerance": 10, "include_baseline": False})
     assert tried(study, lambda _: 0.3) == [100, 200, 150, 125, 112]
+    # Both ends are as good: the half with the lower one.
+    assert tried(study, {100: 0.2, 150: 0.3, 200: 0.2, 125: 0.1, 137: 0.1}.get) == [100, 200, 150, 125, 137]
 
 
 def test_an_end_that_ran_out_of_memory_is_the_worst():
     study = study_with(stage("bisect", factor="batch_size", between=[16, 64], tolerance=5))
     found = tried(study, lambda batch: Outcome.OUT_OF_MEMORY if batch > 48 else batch / 100)
     assert found == [8, 16, 64, 40, 28, 34]
+
+
+def test_a_level_without_a_value_is_worse_than_a_value_of_zero():
+    study = study_with(EPOCHS | {"tolerance": 20, "include_baseline": False})
+    assert tried(study, lambda epochs: Outcome.DIVERGED if epochs == 100 else 0.0) == [100, 200, 150, 175]
 
 
 def test_a_gain_within_the_noise_of_the_seeds_ends_the_search():
@@ -207,6 +217,13 @@ def test_a_row_of_the_stage_answers_for_the_batch_it_has():
     # 64: 56 is tried, 48 and 40 are rows that ran out of memory, 32 is one that fits. 48: 42 is tried, 36 fits.
     # 40: 35 is tried and fits.
     assert list(rows(view))[6:] == ["hrnet_64-batch_56", "hrnet_48-batch_42", "hrnet_40-batch_35"]
+
+
+def test_a_row_that_ran_out_of_memory_is_stepped_over():
+    variants = {"large": {"batch_size": 64}, "smaller": {"batch_size": 56}}
+    study = study_with(stage("variants", variants=variants, out_of_memory={"largest_batch": True}))
+    view = played(study, lambda p: 0.66 if p.levels.get("batch_size", 8) <= 48 else Outcome.OUT_OF_MEMORY)
+    assert list(rows(view))[3:] == ["large-batch_48", "smaller-batch_49", "smaller-batch_42"]
 
 
 def test_one_seed_that_fits_is_a_result_and_needs_no_remedy():
@@ -325,3 +342,19 @@ def test_levels_that_only_fit_what_a_stage_carries_by_name_are_no_mistake():
     larger = stage("variants", variants={"large": {"input_size": [256, 256]}})
     assert complaints(larger, heatmap) == []
     assert complaints(larger, heatmap | {"carry": "best", "variants": {"h": {"heatmap_size": [128, 128]}}}) != []
+
+
+def test_a_remedy_is_asked_for_by_the_ledgers_steps_and_may_be_carried():
+    first = study_with(MEMORY | {"out_of_memory": {"largest_batch": True}}).model_dump(mode="json")
+    second = {"name": "after", "design": "variants", "variants": {"narrow": {"sigma": 1.0}}}
+    study = Study.model_validate(first | {"stages": [*first["stages"], second]})
+
+    def result(_stage, cell, _seed):
+        batch = cell.config["batch_size"]
+        if batch > 48:
+            return KnownResult(Outcome.OUT_OF_MEMORY, {})
+        return KnownResult(Outcome.COMPLETED, {}, final_value=batch / 100, final_epoch=4)
+
+    end = Rehearsal(study).play(result)
+    assert end.stages[0].carried == "large-batch_48"
+    assert {cell.config["batch_size"] for cell in end.cells if cell.stage_id == end.stages[1].id} == {48}

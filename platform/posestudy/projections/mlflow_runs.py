@@ -91,7 +91,12 @@ class RunWriter:
 
     def send_files(self, run_id: str, attempt: AttemptPaths) -> None:
         """The artifacts that a trial's last attempt left; what it never wrote is left out."""
-        files = [(attempt.config, None), (attempt.log, None), (attempt.best_weights, "weights")]
+        files = [
+            (attempt.config, None),
+            (attempt.log, None),
+            (attempt.best_weights, "weights"),
+            (attempt.matches, None),
+        ]
         files += [(picture, "predictions") for picture in sorted(attempt.drawings.glob("*.png"))]
         for path, folder in files:
             if path.is_file():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -182,7 +183,7 @@ def _interval(by_epoch: Mapping[int, list[_Step]]) -> int:
     gaps = []
     for steps in by_epoch.values():
         iterations = [0, *(step.iteration for step in steps)]
-        gaps += [b - a for a, b in zip(iterations, iterations[1:], strict=False) if b > a]
+        gaps += [b - a for a, b in itertools.pairwise(iterations) if b > a]
     return min(gaps, default=1)
 
 

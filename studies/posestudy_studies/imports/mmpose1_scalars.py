@@ -1,8 +1,8 @@
 """Reads `scalars.json` of MMPose 1.x (and the `TIMESTAMP.json` beside it, which holds the same lines).
 
-The form is MMEngine's LocalVisBackend as its LoggerHook feeds it (0.10.7): a line of training has `epoch`, `iter` (from 1
-over the whole run), `step` (the same), `lr`, losses, `time` and `data_time` in seconds per iteration and with CUDA `memory`
-in MiB; a line of validation has metrics such as `coco/AP` and `step`, which is the epoch.
+The form is MMEngine's LocalVisBackend as its LoggerHook feeds it (0.10.7): a line of training has `epoch`, `iter` (from
+1 over the whole run), `step` (the same), `lr`, losses, `time` and `data_time` in seconds per iteration and with CUDA
+`memory` in MiB; a line of validation has metrics such as `coco/AP` and `step`, which is the epoch.
 """
 
 from __future__ import annotations

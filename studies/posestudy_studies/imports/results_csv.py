@@ -187,6 +187,9 @@ class _Row:
         final, final_epoch = (None, self._whole("final_epoch")) if told else self._score("final")
         best, best_epoch = self._score("best")
         outcome = self._agreed(self._outcome("outcome"), told, final)
+        if best is not None and best_epoch is None and best != final:
+            self._wrong("best", repr(self._word("best")), f"its epoch too, as 120: {best}")
+        best_epoch = final_epoch if best is not None and best_epoch is None else best_epoch
         memory = self._number("peak_memory_mb")
         if memory is not None and memory <= 0:
             self._wrong("peak_memory_mb", self._word("peak_memory_mb"), "MiB, more than zero")
