@@ -99,6 +99,11 @@ class Home:
         return self.root / "projector.log"
 
     @property
+    def measurements(self) -> Path:
+        """What `plan --measure` found, by cost class and device (JSON)."""
+        return self.root / "measured.json"
+
+    @property
     def ui_log(self) -> Path:
         """What the MLflow server of `posestudy ui` says."""
         return self.root / "mlflow-ui.log"

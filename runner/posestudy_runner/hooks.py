@@ -72,7 +72,12 @@ class _EpochSums:
         means = {name: total / max(1, self._steps) for name, total in self._sums.items()}
         elapsed_s = time.monotonic() - self.started
         cpu_percent = 100 * (_cpu_seconds() - self._cpu_s) / max(elapsed_s, 1e-9)
-        times = {"data_time_s": self.data_s, "epoch_time_s": elapsed_s, "cpu_percent": cpu_percent}
+        times = {
+            "data_time_s": self.data_s,
+            "epoch_time_s": elapsed_s,
+            "iteration_time_s": elapsed_s / max(1, self._steps),
+            "cpu_percent": cpu_percent,
+        }
         return {**means, **times, "lr": self.lr}
 
 
@@ -90,7 +95,7 @@ class EpochReporter(Hook):
         self._files = files
         self._direction = Direction(order.direction)
         self._sums = _EpochSums()
-        self._reported = time.monotonic()
+        self._reported = self._validating_since = time.monotonic()
         self._train: dict[str, float] = {}
         self.best: Best | None = None
         self.evaluated: int | None = None
@@ -142,8 +147,12 @@ class EpochReporter(Hook):
         if not _validates(runner, runner.epoch + 1):
             self._report(runner, runner.epoch + 1, {})
 
+    def before_val_epoch(self, runner: Any) -> None:
+        self._validating_since = time.monotonic()
+
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
-        self._report(runner, runner.epoch, ledger_metrics(metrics or {}))
+        each_s = (time.monotonic() - self._validating_since) / max(1, len(runner.val_dataloader.dataset))
+        self._report(runner, runner.epoch, {**ledger_metrics(metrics or {}), "validation_time_s": each_s})
 
     def _report(self, runner: Any, epoch: int, evaluated: dict[str, float]) -> None:
         value = evaluated.get(self._order.metric)

@@ -13,7 +13,7 @@ from posestudy.ledger import Ledger
 from posestudy.ledger.records import Json, Snapshot, WithdrawStages
 from posestudy.settings import Settings
 from posestudy.vocabulary import METRICS, AttemptEnd, Outcome, TrialState
-from posestudy_runner import weights
+from posestudy_runner import pricing, weights
 from posestudy_runner.context import PoolOptions, owner_is_dead
 from posestudy_runner.display import display_for
 from posestudy_runner.engines import Placement, engine
@@ -75,6 +75,7 @@ def run_study(
     try:
         for line in put_study(ledger, sealed, source):
             say(line)
+        _keep_estimate(ledger, sealed, settings, workers)
         if retry:
             say(f"{ledger.retry(sealed.study, set(retry))} trials put back to run")
         free_dead_leases(ledger, sealed.study)
@@ -132,6 +133,18 @@ def _placement(
 
 def _seconds(hours: float | None) -> float | None:
     return None if hours is None else hours * 3600
+
+
+def _keep_estimate(ledger: Ledger, study: Study, settings: Settings, workers: int | None) -> None:
+    """What the study is expected to cost goes into the ledger before its first trial, to be held against the truth."""
+    if ledger.study(study.study).estimate is not None:
+        return
+    snapshots = [ledger.snapshot(known.name) for known in ledger.studies()]
+    mine = next(s for s in snapshots if s.study.name == study.study)
+    if not mine.trials:
+        ledger.put_estimate(
+            study.study, pricing.estimate(study, settings, snapshot=mine, snapshots=snapshots, workers=workers)
+        )
 
 
 def put_study(ledger: Ledger, study: Study, source: str) -> Iterator[str]:

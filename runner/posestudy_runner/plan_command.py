@@ -3,31 +3,63 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from posestudy.settings import Settings
 from posestudy_studies.commands import AsJson, Sets, StudyFile
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 MAX_ROWS = 40
 
 
-def plan(study: StudyFile, as_json: AsJson = False, sets: Sets = None) -> None:
-    """Show the cells of a study and what differs in each, without running anything."""
+def plan(
+    study: StudyFile,
+    as_json: AsJson = False,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Train a few iterations of each cost class on the device to be used.")
+    ] = False,
+    workers: Annotated[
+        int | None, typer.Option("--workers", "-n", min=1, max=1024, help="Trials at a time; default: one a device.")
+    ] = None,
+    sets: Sets = None,
+) -> None:
+    """Show the cells of a study, what differs in each and what it will cost; trains nothing unless --measure."""
+    from posestudy_runner import pricing
     from posestudy_studies import file
-    from posestudy_studies.plan import joint_changes
     from posestudy_studies.plan import plan as planned
 
-    loaded = file.load(study, sets or [])
-    result = planned(loaded)
+    settings = Settings.resolve()
+    loaded, snapshot, snapshots = pricing.standing(file.load(study, sets or []), settings)
+    result = planned(loaded, snapshot=snapshot)
+    estimate = pricing.estimate(
+        loaded,
+        settings,
+        snapshot=snapshot,
+        snapshots=snapshots,
+        workers=workers,
+        measure=measure,
+        say=lambda line: typer.echo(line, err=True),
+    )
+    to_train = estimate.pop("trials")
+    result["estimate"] = {**result["estimate"], **estimate, "to_train": to_train}
     if as_json:
         typer.echo(json.dumps(result, indent=2))
         return
     from rich.console import Console
+
+    _show(result, Console())
+
+
+def _show(result: dict[str, Any], console: Console) -> None:
     from rich.table import Table
 
     from posestudy_studies.cells import level_text
+    from posestudy_studies.plan import joint_changes
 
-    console = Console()
     for stage in result["stages"]:
         table = Table(title=f"{stage['name']} ({stage['design']}, carries {stage['carry']})", title_justify="left")
         for column in ("cell", "label", "differs in", "decided"):
@@ -38,6 +70,39 @@ def plan(study: StudyFile, as_json: AsJson = False, sets: Sets = None) -> None:
         if len(stage["cells"]) > MAX_ROWS:
             table.add_row(f"... {len(stage['cells']) - MAX_ROWS} more", "", "", "")
         console.print(table)
+        if stage["carry_reason"]:
+            console.print(f"carried {stage['carry_reason']}", markup=False, soft_wrap=True)
     for text in joint_changes(result):
         console.print(text, markup=False, soft_wrap=True)
-    console.print(f"{result['estimate']['trials']} trials; time unknown until one has run.", markup=False)
+    for text in price(result["estimate"]):
+        console.print(text, markup=False, soft_wrap=True)
+
+
+def price(estimate: dict[str, Any]) -> list[str]:
+    """The estimate in sentences."""
+    lines = [f"{estimate['trials']} trials, {estimate['to_train']} of them still to train"]
+    if estimate["gpu_hours"] is None:
+        lines[0] += "; time unknown: `posestudy plan --measure` tries a few iterations, and what has run is remembered"
+    else:
+        based = "measured iterations" if estimate["basis"] == "measured" else "earlier trials"
+        lines[0] += (
+            f": {_hours(estimate['gpu_hours'])} of device time, {_hours(estimate['wall_hours'])} from start to end, "
+            f"by {based}"
+        )
+        if estimate["disk_gb"]:
+            lines.append(f"disk: {estimate['disk_gb']:.2g} GB")
+        if estimate["peak_memory_mb"]:
+            lines.append(f"peak memory of a trial: {estimate['peak_memory_mb']:.0f} MiB")
+        for word, cells in (("scaled from other sizes", estimate["scaled"]), ("not in it", estimate["unknown"])):
+            if cells:
+                lines.append(f"{word}: {', '.join(cells[:10])}{' ...' if len(cells) > 10 else ''}")
+    if estimate["out_of_memory"]:
+        lines.append(f"measured to run out of memory: {', '.join(estimate['out_of_memory'])}")
+    return [f"{line}." for line in lines]
+
+
+def _hours(hours: float) -> str:
+    minutes = hours * 60
+    if minutes < 1:
+        return f"{minutes * 60:.0f} s"
+    return f"{minutes:.0f} min" if minutes < 90 else f"{hours:.1f} h"

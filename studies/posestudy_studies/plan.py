@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from posestudy.ledger.records import CellRecord, Snapshot, StageRecord
+from posestudy.vocabulary import TrialState
 from posestudy_studies import cells, factors, joint, leaks
 from posestudy_studies.advance import carried_config
+from posestudy_studies.costs import Work
 from posestudy_studies.designs.base import BASELINE, Design, Proposal, View
 from posestudy_studies.rehearsal import Rehearsal, Results, nothing
 from posestudy_studies.spec import Study
@@ -80,14 +82,36 @@ def plan(study: Study, *, snapshot: Snapshot | None = None, results: Results = n
     }
 
 
+def work(study: Study, *, snapshot: Snapshot | None = None, results: Results = nothing) -> list[Work]:
+    """The trials still to be trained; what later results decide stands with the best guess.
+
+    A later stage's baseline was trained as a cell before, unless the study reuses nothing.
+    """
+    rehearsed = Rehearsal(study, snapshot).play(results)
+    found: list[Work] = []
+    for i, stage in enumerate(_stages(study, rehearsed)):
+        have = {c.name: c.id for c in rehearsed.cells if stage.record and c.stage_id == stage.record.id}
+        for row in stage.rows:
+            if row.name in have:
+                mine = [t for t in rehearsed.trials if t.cell_id == have[row.name]]
+                count = sum(t.state is not TrialState.DONE for t in mine)
+            elif row.name == BASELINE and i > 0 and study.reuse != "none":
+                count = 0
+            else:
+                count = len(study.seeds(stage.design))
+            if count:
+                found.append(Work(stage.design.name, row.name, row.training, count))
+    return found
+
+
 def joint_changes(plan: Json) -> list[str]:
     """The joint changes of a plan, a sentence for each stage and set of factors."""
     groups: dict[tuple[str, str], list[str]] = {}
     for row in plan["joint"]:
         groups.setdefault((row["stage"], ", ".join(row["factors"])), []).append(row["label"] or row["cell"])
     return [
-        f"joint change in stage '{stage}': {', '.join(rows)} {'change' if len(rows) > 1 else 'changes'} {names} at once; "
-        "none of these differences is the effect of one factor"
+        f"joint change in stage '{stage}': {', '.join(rows)} {'change' if len(rows) > 1 else 'changes'} {names} "
+        "at once; none of these differences is the effect of one factor"
         for (stage, names), rows in groups.items()
     ]
 

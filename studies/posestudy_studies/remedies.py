@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from posestudy_studies.training import Training
 STEPS = 8
 """The largest batch that fits is sought in eighths of the one that did not."""
 _LONGEST = 60
+_REMEDY = re.compile(r"-(batch|accumulate)_\d+$")
 
 
 def proposals(design: Design, start: Training, view: View) -> list[Proposal]:
@@ -40,7 +42,7 @@ def proposals(design: Design, start: Training, view: View) -> list[Proposal]:
 
 def is_remedy(cell: CellRecord, among: Sequence[CellRecord]) -> bool:
     """Whether `cell` of a stage with the cells `among` was added because another of them ran out of memory."""
-    if "batch_size" not in cell.levels:
+    if not _REMEDY.search(cell.name):
         return False
     return any(
         proposal.name == cell.name and proposal.levels == cell.levels

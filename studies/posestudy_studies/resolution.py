@@ -8,8 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from scipy import stats
-
 Spread = tuple[float, int]
 """A standard deviation over seeds and its degrees of freedom."""
 
@@ -56,4 +54,7 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _t(df: int, confidence: float) -> float:
-    return float(stats.t.ppf((1 + confidence) / 2, df))
+    # Not scipy.stats, whose import takes longer than most commands of the command line.
+    from scipy import special
+
+    return float(special.stdtrit(df, (1 + confidence) / 2))

@@ -303,6 +303,14 @@ def complaints(*stages, **baseline):
             "0.between.0: found 0, expected a whole number above 0",
         ),
         (
+            EPOCHS | {"rows": [{"levels": {"epochs": 250}, "label": "9"}]},
+            "0.rows.0.levels.epochs: found 250, expected a number from 100 to 200",
+        ),
+        (
+            EPOCHS | {"rows": [{"levels": {"epoch": 150}, "label": "9"}]},
+            "0.rows.0.levels.epoch: found 'epoch', expected a level of epochs (did you mean 'epochs'?)",
+        ),
+        (
             stage("grid", factors={"sigma": [1.0]}, rows=[{"levels": {"sigma": 2.5}, "label": "x"}]),
             "0.rows.0.levels: found a mapping, expected levels of a cell of this stage",
         ),

@@ -27,7 +27,9 @@ PARAM_LIMIT = 6000
 TAG_LIMIT = 8000
 KEY_LIMIT = 250
 
-SYSTEM_METRICS = frozenset({"memory_mb", "epoch_time_s", "data_time_s", "cpu_percent"})
+SYSTEM_METRICS = frozenset(
+    {"memory_mb", "epoch_time_s", "data_time_s", "iteration_time_s", "validation_time_s", "cpu_percent"}
+)
 """Ledger values that MLflow's UI shall show in its System metrics tab, which lists what begins with `system/`."""
 
 _ILLEGAL = re.compile(r"[^/\w.\- :]")

@@ -16,7 +16,8 @@ from posestudy_studies import factor_types, factors, resolution
 from posestudy_studies.cells import unique_names
 from posestudy_studies.designs.base import Design, Probe, Proposal, RowText, View
 from posestudy_studies.designs.rows import worded
-from posestudy_studies.mistakes import Mistake
+from posestudy_studies.fields import is_number
+from posestudy_studies.mistakes import Mistake, show
 from posestudy_studies.training import Training, refuse
 
 Number = Annotated[int, Strict()] | float
@@ -41,7 +42,10 @@ class Bisect(Design):
     """Evaluates both ends and the middle and keeps the half beside the best, until the tolerance is reached."""
 
     design: Literal["bisect"]
-    factor: str = Field(description="A factor whose levels are numbers, as epochs or sigma.")
+    factor: str = Field(
+        description="A factor whose levels are numbers, as epochs or sigma.",
+        json_schema_extra=lambda schema: schema.update(enum=list(dict.fromkeys(factors.known()))),
+    )
     between: Annotated[tuple[Number, Number], Strict(False)] = Field(description="[low, high], both evaluated.")
     tolerance: float = Field(
         gt=0, description="The search ends where the next level would be as near as this to one tried before."
@@ -151,12 +155,15 @@ class Bisect(Design):
 
     def mistakes(self) -> list[Mistake]:
         wrong: list[Mistake] = []
+        low, high = self.between
         for i, row in enumerate(self.rows):
-            for factor in row.levels:
+            for factor, level in row.levels.items():
+                path = ("rows", i, "levels", factor)
                 if factor != self.factor:
-                    expected = f"a level of {self.factor}"
-                    hint = nearest(factor, [self.factor])
-                    wrong.append(Mistake(("rows", i, "levels", factor), f"'{factor}'", expected, hint, at_key=True))
+                    expected, hint = f"a level of {self.factor}", nearest(factor, [self.factor])
+                    wrong.append(Mistake(path, f"'{factor}'", expected, hint, at_key=True))
+                elif not is_number(level) or not low <= level <= high:
+                    wrong.append(Mistake(path, show(level), f"a number from {low:g} to {high:g}"))
         return wrong
 
 

@@ -76,7 +76,10 @@ def played(study: Study, result: Callable[[Proposal], float | Outcome]) -> View:
     for _ in range(MAX_ROUNDS):
         results += [result(proposal) for proposal in proposals[len(results) :]]
         view = stage_view(study, proposals, results)
-        more = design.following(start, view) or remedies.proposals(design, start, view)
+        more = design.following(start, view)
+        # A pool asks for these while the trials of `more` wait.
+        waiting = stage_view(study, [*proposals, *more], [*results, *(None for _ in more)])
+        more = [*more, *remedies.proposals(design, start, waiting)]
         if not more:
             return view
         proposals += more
@@ -132,6 +135,13 @@ class DesignContract:
         for outcome in (Outcome.OUT_OF_MEMORY, Outcome.DIVERGED, Outcome.FAILED):
             view = played(study, lambda _, outcome=outcome: outcome)  # type: ignore[misc]
             assert study.stages[0].complete(view)
+
+    def test_rows_added_for_those_that_ran_out_of_memory_do_not_disturb_it(self) -> None:
+        declared = study_with({**self.stage, "out_of_memory": {"accumulate": True}}, self.levels)
+        with_them = played(declared, lambda _: Outcome.OUT_OF_MEMORY).cells
+        without = played(self._study(), lambda _: Outcome.OUT_OF_MEMORY).cells
+        own = [cell.name for cell in with_them if not remedies.is_remedy(cell, with_them)]
+        assert own == [cell.name for cell in without]
 
     def test_combinations_are_cells(self) -> None:
         study = self._study()

@@ -127,16 +127,23 @@ class Search(Design):
     def following(self, start: Training, view: View) -> list[Proposal]:
         """One more cell whenever nobody has anything left to claim, so that each of n workers gets its own."""
         del start
-        asked = [cell for cell in view.cells if cell.name != BASELINE]
-        if len(asked) >= self.cells or any(t.state is TrialState.WAITING for t in view.trials):
+        asked = self._asked(view)
+        if asked >= self.cells or any(t.state is TrialState.WAITING for t in view.trials):
             return []
         from posestudy_studies import decider
 
         levels, optuna = decider.ask(self, view)
-        return [Proposal(self.cell_name(len(asked)), levels, optuna=optuna)]
+        return [Proposal(self.cell_name(asked), levels, optuna=optuna)]
 
     def complete(self, view: View) -> bool:
-        return sum(cell.name != BASELINE for cell in view.cells) >= self.cells
+        return self._asked(view) >= self.cells
+
+    @staticmethod
+    def _asked(view: View) -> int:
+        from posestudy_studies import remedies
+
+        every = view.cells
+        return sum(cell.name != BASELINE and not remedies.is_remedy(cell, every) for cell in every)
 
     def planned(self, start: Training) -> Sequence[tuple[Proposal, bool]]:
         del start

@@ -1,0 +1,250 @@
+"""What a study will cost: time, device hours and disk, from what equal work took before."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from posestudy.ledger.records import Snapshot, TrialRecord, ValueRecord
+from posestudy.vocabulary import Outcome
+from posestudy_studies.cells import canonical
+from posestudy_studies.training import Training
+
+Json = dict[str, Any]
+Basis = Literal["history", "measured"]
+
+COST_FACTORS = ("model", "backbone", "head", "input_size", "heatmap_size", "codec", "batch_size", "accumulate", "amp")
+"""What the time of an iteration and the memory of a trial depend on."""
+
+FIRST_S = 5.0
+"""Seconds a trial takes beside its epochs (start, pictures) where nothing is known of it."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """Trials to be trained of one configuration: their number, and the samples of an epoch and of a validation."""
+
+    stage: str
+    cell: str
+    training: Training
+    trials: int
+
+
+@dataclass(frozen=True)
+class Rate:
+    """What one cost class takes on one kind of device.
+
+    Attributes:
+        cost_class: as `cost_class` gives it.
+        device: `cpu`, or what the GPU is called.
+        iteration_s: seconds of one training iteration, loading included.
+        validation_s: seconds of validation per instance.
+        start_s: seconds of a trial beside its epochs.
+        disk_mb: MB (10^6 bytes) one trial leaves on the disk; None: not known.
+        peak_memory_mb: MiB; None: not known.
+        basis: whether whole trials or a few iterations were looked at.
+        out_of_memory: the class does not fit into the device; no time is known then.
+    """
+
+    cost_class: str
+    device: str
+    iteration_s: float
+    validation_s: float
+    start_s: float
+    disk_mb: float | None
+    peak_memory_mb: float | None
+    basis: Basis
+    out_of_memory: bool = False
+
+    def document(self) -> Json:
+        return asdict(self)
+
+
+def cost_class(training: Training) -> str:
+    """Equal for configurations whose iterations cost the same; canonical JSON."""
+    config = training.model_dump(mode="json")
+    return canonical({factor: config[factor] for factor in COST_FACTORS})
+
+
+def device_of(trial: TrialRecord) -> str:
+    """The kind of device a trial was trained on, as `Rate.device`."""
+    return str(trial.provenance.get("device_name") or trial.provenance.get("device") or "cpu")
+
+
+def history(snapshots: Iterable[Snapshot], disk_mb: Mapping[str, float]) -> list[Rate]:
+    """The rates of all trials that were trained to their end, the median of each cost class and device.
+
+    Args:
+        snapshots: studies of the home, with values.
+        disk_mb: MB on the disk by trial uid, as far as known.
+    """
+    found: dict[tuple[str, str], list[Rate]] = {}
+    for snapshot in snapshots:
+        values: dict[str, list[ValueRecord]] = {}
+        for value in snapshot.values:
+            values.setdefault(value.trial_uid, []).append(value)
+        configs = {cell.id: cell.config for cell in snapshot.cells}
+        for trial in snapshot.trials:
+            if trial.source is None and trial.outcome is Outcome.COMPLETED:
+                training = Training.model_validate(configs[trial.cell_id])
+                rate = _rate(trial, training, values.get(trial.uid, ()), disk_mb.get(trial.uid))
+                if rate is not None:
+                    found.setdefault((rate.cost_class, rate.device), []).append(rate)
+    return [_median(rates) for rates in found.values()]
+
+
+def _rate(trial: TrialRecord, training: Training, values: Sequence[ValueRecord], disk_mb: float | None) -> Rate | None:
+    iterations = [v.metrics["iteration_time_s"] for v in values if "iteration_time_s" in v.metrics]
+    validations = [v.metrics["validation_time_s"] for v in values if "validation_time_s" in v.metrics]
+    if not iterations or not validations:
+        return None
+    start = FIRST_S
+    if trial.fence == 1 and trial.started and trial.ended and trial.duration_s:
+        start = max(0.0, trial.ended - trial.started - trial.duration_s)
+    return Rate(
+        cost_class(training),
+        device_of(trial),
+        statistics.median(iterations),
+        statistics.median(validations),
+        start,
+        disk_mb,
+        trial.peak_memory_mb,
+        "history",
+    )
+
+
+def _median(rates: Sequence[Rate]) -> Rate:
+    disk = [r.disk_mb for r in rates if r.disk_mb is not None]
+    peaks = [r.peak_memory_mb for r in rates if r.peak_memory_mb is not None]
+    return Rate(
+        rates[0].cost_class,
+        rates[0].device,
+        statistics.median(r.iteration_s for r in rates),
+        statistics.median(r.validation_s for r in rates),
+        statistics.median(r.start_s for r in rates),
+        statistics.median(disk) if disk else None,
+        max(peaks, default=None),
+        rates[0].basis,
+    )
+
+
+class Rates:
+    """Rates of one kind of device; a measured one is preferred to an earlier trial's.
+
+    Args:
+        rates: all that are known.
+        device: as `Rate.device`.
+    """
+
+    def __init__(self, rates: Iterable[Rate], device: str) -> None:
+        self._known: dict[str, Rate] = {}
+        for rate in sorted(rates, key=lambda r: r.basis == "measured"):
+            if rate.device == device:
+                self._known[rate.cost_class] = rate
+
+    def of(self, training: Training) -> tuple[Rate, bool] | None:
+        """The rate of `training`, and whether it was scaled from another class; None where nothing is near.
+
+        Scaled from the same network by the pixels of an iteration, which its time is about proportional to.
+        """
+        wanted = cost_class(training)
+        if wanted in self._known:
+            return self._known[wanted], False
+        import json
+
+        document = json.loads(wanted)
+        same = [
+            (json.loads(name), rate)
+            for name, rate in self._known.items()
+            if not rate.out_of_memory and all(json.loads(name)[f] == document[f] for f in ("model", "backbone", "amp"))
+        ]
+        if not same:
+            return None
+        known, rate = min(same, key=lambda item: abs(math.log(_pixels(document) / _pixels(item[0]))))
+        times = _pixels(document) / _pixels(known)
+        area = times * known["batch_size"] / document["batch_size"]
+        scaled = Rate(
+            wanted, rate.device, rate.iteration_s * times, rate.validation_s * area, rate.start_s, rate.disk_mb, None,
+            rate.basis,
+        )  # fmt: skip
+        return scaled, True
+
+
+def _pixels(document: Json) -> float:
+    width, height = document["input_size"]
+    return float(width * height * document["batch_size"])
+
+
+def estimate(
+    work: Sequence[Work],
+    rates: Rates,
+    *,
+    workers: int,
+    train_instances: int | None,
+    val_instances: int | None,
+    trial_hours: float | None = None,
+) -> Json:
+    """What is still to be trained, priced.
+
+    Args:
+        work: the trials to train; those whose configuration later results decide stand with the best guess.
+        rates: of the device to be used.
+        workers: trials side by side, each on a device of its own.
+        train_instances, val_instances: of the data set; None: not known.
+        trial_hours: no trial takes longer.
+
+    Returns:
+        `trials` to train, `gpu_hours` (device hours), `wall_hours` (stages wait for their longest trial),
+        `disk_gb` (10^9 bytes), `basis`, `unknown` and `scaled` (cells without a rate, and with one scaled from other
+        sizes), `out_of_memory` (cells measured not to fit) and `peak_memory_mb`. Numbers are null where nothing is
+        known.
+    """
+    hours: dict[str, list[float]] = {}
+    unknown, scaled, too_large, bases = [], [], [], set[str]()
+    disk_mb, peak = 0.0, 0.0
+    for item in work:
+        found = rates.of(item.training)
+        if found is None or train_instances is None or val_instances is None:
+            unknown.append(f"{item.stage}/{item.cell}")
+            continue
+        rate, is_scaled = found
+        bases.add(rate.basis)
+        if rate.out_of_memory:
+            too_large.append(f"{item.stage}/{item.cell}")
+            continue
+        if is_scaled:
+            scaled.append(f"{item.stage}/{item.cell}")
+        one = _trial_s(item.training, rate, train_instances, val_instances) / 3600
+        hours.setdefault(item.stage, []).extend([min(one, trial_hours or one)] * item.trials)
+        disk_mb += item.trials * (rate.disk_mb or 0.0)
+        peak = max(peak, rate.peak_memory_mb or 0.0)
+    priced = bool(hours)
+    return {
+        "trials": sum(item.trials for item in work),
+        "gpu_hours": sum(map(sum, hours.values())) if priced else None,
+        "wall_hours": sum(_makespan(stage, workers) for stage in hours.values()) if priced else None,
+        "disk_gb": disk_mb / 1000 if priced and disk_mb else None,
+        "basis": ("measured" if "measured" in bases else "history") if bases else None,
+        "peak_memory_mb": peak or None,
+        "unknown": unknown,
+        "scaled": scaled,
+        "out_of_memory": too_large,
+    }
+
+
+def _trial_s(training: Training, rate: Rate, train_instances: int, val_instances: int) -> float:
+    iterations = math.ceil(train_instances / training.batch_size) * training.epochs
+    validations = math.ceil(training.epochs / training.validate_every)
+    return rate.start_s + iterations * rate.iteration_s + validations * val_instances * rate.validation_s
+
+
+def _makespan(hours: Sequence[float], workers: int) -> float:
+    """How long `workers` take for trials handed out in order."""
+    busy = [0.0] * max(1, workers)
+    for one in hours:
+        first = min(range(len(busy)), key=busy.__getitem__)
+        busy[first] += one
+    return max(busy)
