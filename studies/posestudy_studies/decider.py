@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import math
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any, Literal
 
 from posestudy.ledger.records import CellRecord, Snapshot, StageRecord, StudyRecord, TrialRecord
 from posestudy.vocabulary import METRICS, Direction, Outcome, TrialState
+from posestudy_studies import factors, optuna_sampling
 from posestudy_studies.designs.base import View
-from posestudy_studies.designs.search import Log, Search, Uniform, Whole, choice_text
+from posestudy_studies.designs.conditions import holds
+from posestudy_studies.designs.search import OUTCOMES, Log, Search, Uniform, Whole, choice_text
 
 if TYPE_CHECKING:
     import optuna
@@ -17,25 +20,83 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 
+_OPTUNA: dict[Direction, Literal["maximize", "minimize"]] = {Direction.MORE: "maximize", Direction.LESS: "minimize"}
+MOST_ASKED = 20
+"""So often a proposal is asked for again that must run out of memory; the last one is taken."""
+
+
 def ask(search: Search, view: View) -> tuple[Json, Json]:
     """The levels of the next cell of a search, and the `optuna` JSON its trials start with.
 
     The sampler's random numbers are a function of study, stage and how many cells were asked for, so that
-    asking twice about the same rows gives the same answer.
+    asking twice about the same rows gives the same answer. A proposal that is at least as large as a cell that ran out
+    of memory, in all that drives memory, is asked for again.
     """
+    out_of_memory = [cell.config for cell in _without_memory(view)]
+    for attempt in range(MOST_ASKED):
+        levels, kept = _asked_once(search, view, attempt)
+        if not any(_at_least(levels, view.stage.start, config) for config in out_of_memory):
+            break
+    return levels, kept
+
+
+def _asked_once(search: Search, view: View, attempt: int) -> tuple[Json, Json]:
     from optuna.distributions import distribution_to_json
 
     study = _rebuilt(search, view)
-    study.sampler = _sampler(search, _seed(view))
+    study.sampler = optuna_sampling.sampler(search.sampler, _seed(view, attempt), _seed(view, -1))
+    trial = study.ask()
     space = distributions(search)
-    trial = study.ask(fixed_distributions=space)
+    levels: Json = {}
+    pending = list(space)
+    while pending:
+        # In the file's order, but a factor after those its condition asks for.
+        factor = next((f for f in pending if not set(search.when(f) or {}) & set(pending)), pending[0])
+        pending.remove(factor)
+        if holds(search.when(factor), levels, view.stage.start):
+            levels[factor] = search.level(factor, _suggest(trial, factor, space[factor]))
     params = dict(trial.params)
     kept = {
         "params": params,
         "distributions": {name: distribution_to_json(space[name]) for name in params},
         "system_attrs": dict(study.get_trials(deepcopy=False)[trial.number].system_attrs),
+        # What the sampler itself remembers: the place in a Sobol sequence, the parents of a generation.
+        "study_attrs": dict(study._storage.get_study_system_attrs(study._study_id)),
     }
-    return search.levels(params), kept
+    return levels, kept
+
+
+def _suggest(trial: optuna.Trial, factor: str, kind: optuna.distributions.BaseDistribution) -> Any:
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    match kind:
+        case FloatDistribution():
+            return trial.suggest_float(factor, kind.low, kind.high, log=kind.log)
+        case IntDistribution():
+            return trial.suggest_int(factor, kind.low, kind.high)
+        case CategoricalDistribution():
+            return trial.suggest_categorical(factor, kind.choices)
+    raise TypeError(kind)
+
+
+def _without_memory(view: View) -> list[CellRecord]:
+    """Cells of the stage that ran out of memory with some seed."""
+    ids = {t.cell_id for t in view.trials if t.outcome is Outcome.OUT_OF_MEMORY}
+    return [cell for cell in view.cells if cell.id in ids]
+
+
+def _at_least(levels: Json, start: Json, config: Json) -> bool:
+    """Whether `levels` on `start` need at least the memory of `config`: the same network, no smaller batch or input."""
+    mine = deepcopy(start)
+    for factor, level in levels.items():
+        factors.put(mine, factor, level)
+    same = all(mine.get(f) == config.get(f) for f in ("model", "backbone", "head", "codec", "amp"))
+    return same and mine["batch_size"] >= config["batch_size"] and _area(mine) >= _area(config)
+
+
+def _area(config: Json) -> int:
+    width, height = config["input_size"]
+    return int(width) * int(height)
 
 
 def prunes(study: StudyRecord, stage: StageRecord) -> bool:
@@ -81,8 +142,8 @@ def distributions(search: Search) -> dict[str, optuna.distributions.BaseDistribu
                 space[factor] = FloatDistribution(low, high)
             case Whole(int=(low, high)):
                 space[factor] = IntDistribution(int(low), int(high))
-            case list() as choices:
-                space[factor] = CategoricalDistribution([choice_text(c) for c in choices])
+            case _:
+                space[factor] = CategoricalDistribution([choice_text(c) for c in search.choices(factor) or ()])
     return space
 
 
@@ -99,66 +160,99 @@ def _asked(view: View) -> list[TrialRecord]:
     return [trial for trial in view.trials if trial.optuna.get("distributions")]
 
 
-def _seed(view: View) -> int:
-    text = f"{view.snapshot.study.name}\0{view.stage.name}\0{len(_asked(view))}"
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
-
-
-def _sampler(search: Search, seed: int) -> optuna.samplers.BaseSampler:
-    import optuna
-
-    if search.sampler.type == "random":
-        return optuna.samplers.RandomSampler(seed=seed)
-    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=search.sampler.startup_trials)
-
-
-def _pruner(search: Search) -> optuna.pruners.BasePruner:
-    import optuna
-
-    pruner = search.pruner
-    if pruner.type == "none":
-        return optuna.pruners.NopPruner()
-    return optuna.pruners.MedianPruner(pruner.startup_trials, pruner.warmup_epochs, pruner.interval_epochs)
+def _seed(view: View, attempt: int = 0) -> int:
+    """A number of study, stage and how many cells were asked for; of study and stage alone for the attempt -1."""
+    parts: list[object] = [view.snapshot.study.name, view.stage.name]
+    parts += ["sequence"] if attempt < 0 else [len(_asked(view)), *([attempt] if attempt else [])]
+    return int.from_bytes(hashlib.sha256("\0".join(map(str, parts)).encode()).digest()[:4], "big")
 
 
 def _rebuilt(search: Search, view: View, asking: str | None = None, until: int = 0) -> optuna.Study:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    metric = METRICS[view.snapshot.study.document["metric"]]
-    direction: Literal["maximize", "minimize"] = "maximize" if metric.direction is Direction.MORE else "minimize"
-    study = optuna.create_study(direction=direction, pruner=_pruner(search), sampler=_sampler(search, 0))
-    for trial in _asked(view):
-        study.add_trial(_frozen(view, trial, metric.name, until if trial.uid == asking else None))
+    study = optuna.create_study(
+        # Hyperband deals trials to its brackets by this name.
+        study_name=f"{view.snapshot.study.name}/{view.stage.name}",
+        directions=[_OPTUNA[direction] for direction in _directions(search, view)],
+        pruner=optuna_sampling.pruner(search.pruner, int(view.stage.start["epochs"])),
+        sampler=optuna_sampling.sampler(search.sampler, 0, 0),
+    )
+    asked = _asked(view)
+    constrained = search.sampler.type in optuna_sampling.CONSTRAINED and bool(_without_memory(view))
+    worst = _worst(search, view) if constrained else None
+    for trial in asked:
+        study.add_trial(_frozen(search, view, trial, until if trial.uid == asking else None, worst))
+    for trial in asked:
+        for name, value in (trial.optuna.get("study_attrs") or {}).items():
+            study._storage.set_study_system_attr(study._study_id, name, value)
     return study
 
 
-def _frozen(view: View, trial: TrialRecord, metric: str, until: int | None) -> optuna.trial.FrozenTrial:
+def _directions(search: Search, view: View) -> list[Direction]:
+    names = search.objectives or [view.snapshot.study.document["metric"]]
+    return [METRICS[name].direction if name in METRICS else Direction.LESS for name in names]
+
+
+def _values(search: Search, view: View, trial: TrialRecord) -> list[float] | None:
+    """The objectives of a completed trial; None where one is missing."""
+    found: list[float | None] = [trial.final_value]
+    if search.objectives:
+        rows = view.values(trial.uid)
+        found = [
+            getattr(trial, name)
+            if name in OUTCOMES
+            else next((v.metrics[name] for v in reversed(rows) if name in v.metrics), None)
+            for name in search.objectives
+        ]
+    finite = [value for value in found if value is not None and math.isfinite(value)]
+    return finite if len(finite) == len(found) else None
+
+
+def _worst(search: Search, view: View) -> list[float]:
+    """The worst of each objective so far: what a trial without memory counts as, for samplers that need a value."""
+    known = [values for t in _asked(view) if t.outcome is Outcome.COMPLETED and (values := _values(search, view, t))]
+    directions = _directions(search, view)
+    if not known:
+        return [0.0] * len(directions)
+    return [
+        min(column) if direction is Direction.MORE else max(column)
+        for direction, column in zip(directions, zip(*known, strict=True), strict=True)
+    ]
+
+
+def _frozen(
+    search: Search, view: View, trial: TrialRecord, until: int | None, worst: list[float] | None
+) -> optuna.trial.FrozenTrial:
+    """A trial as Optuna knows it; `worst` is given where memory is a constraint."""
     from optuna.distributions import json_to_distribution
     from optuna.trial import TrialState as State
     from optuna.trial import create_trial
 
+    metric = view.snapshot.study.document["metric"]
     curve = {v.epoch: v.metrics[metric] for v in view.values(trial.uid) if metric in v.metrics}
     if until is not None:
         curve = {epoch: value for epoch, value in curve.items() if epoch <= until}
-    state, value = State.RUNNING, None
+    state, values, constraints = State.RUNNING, None, None
     if until is None and trial.state is TrialState.DONE:
-        state, value = State.FAIL, None
-        if trial.outcome is Outcome.COMPLETED and _finite(trial.final_value):
-            state, value = State.COMPLETE, trial.final_value
+        state, values = State.FAIL, None
+        finished = _values(search, view, trial)
+        constraints = None if worst is None else {"memory": 0.0}
+        if trial.outcome is Outcome.COMPLETED and finished:
+            state, values = State.COMPLETE, finished
         elif trial.outcome is Outcome.PRUNED:
             # As Optuna's own `tell` does: the last value stands for the whole trial.
             last = curve[max(curve)] if curve else None
-            state, value = State.PRUNED, last if _finite(last) else None
+            state, values = State.PRUNED, [last] if last is not None and math.isfinite(last) else None
+        elif trial.outcome is Outcome.OUT_OF_MEMORY and worst is not None:
+            state, values, constraints = State.COMPLETE, worst, {"memory": 1.0}
     return create_trial(
         state=state,
-        value=value,
+        values=values,
         params=trial.optuna["params"],
         distributions={name: json_to_distribution(d) for name, d in trial.optuna["distributions"].items()},
-        system_attrs=trial.optuna.get("system_attrs") or {},
-        intermediate_values=curve,
+        system_attrs=dict(trial.optuna.get("system_attrs") or {}),
+        # With two objectives Optuna keeps no curves.
+        intermediate_values={} if search.objectives else curve,
+        constraints=constraints if state.is_finished() else None,
     )
-
-
-def _finite(value: float | None) -> bool:
-    return value is not None and math.isfinite(value)

@@ -9,9 +9,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Strict, Tag, field_validator
 
-from posestudy.vocabulary import TrialState
+from posestudy.errors import nearest
+from posestudy.vocabulary import METRICS, TrialState
 from posestudy_studies import factors
 from posestudy_studies.designs.base import BASELINE, Design, Probe, Proposal, View
+from posestudy_studies.designs.conditions import When, condition_mistakes, holds
+from posestudy_studies.designs.sampling import Pruner, PrunerName, Sampler, SamplerName, named
 from posestudy_studies.mistakes import Mistake
 from posestudy_studies.training import Count, Model, Training, refuse
 
@@ -31,6 +34,7 @@ class Log(Model):
     """A number sampled evenly on a logarithmic scale."""
 
     log: Bounds = Field(description="[low, high], both above 0.")
+    when: When | None = Field(None, description="Only where these other factors have these levels.")
 
     @field_validator("log")
     @classmethod
@@ -44,6 +48,7 @@ class Uniform(Model):
     """A number sampled evenly."""
 
     uniform: Bounds = Field(description="[low, high].")
+    when: When | None = Field(None, description="Only where these other factors have these levels.")
 
     _bounds = field_validator("uniform")(_ordered)
 
@@ -52,50 +57,41 @@ class Whole(Model):
     """A whole number sampled evenly, both ends included."""
 
     int: WholeBounds = Field(description="[low, high], whole numbers.")
+    when: When | None = Field(None, description="Only where these other factors have these levels.")
 
     _bounds = field_validator("int")(_ordered)
 
 
+class Choices(Model):
+    """One of a list, where a condition holds."""
+
+    choices: Annotated[list[Any], Field(min_length=1, max_length=1000)] = Field(description="The levels.")
+    when: When | None = Field(None, description="Only where these other factors have these levels.")
+
+
 def _kind(value: object) -> str | None:
     if isinstance(value, (list, tuple)):
-        return "choices"
-    for name, model in (("log", Log), ("uniform", Uniform), ("int", Whole)):
+        return "list"
+    for name, model in (("log", Log), ("uniform", Uniform), ("int", Whole), ("choices", Choices)):
         if isinstance(value, model) or (isinstance(value, dict) and name in value):
             return name
     return None
 
 
-_EXPECTED = "{log: [low, high]}, {uniform: [low, high]}, {int: [low, high]} or a list of choices"
+_EXPECTED = "{log: [low, high]}, {uniform: [low, high]}, {int: [low, high]}, {choices: [...]} or a list of choices"
+OUTCOMES = ("duration_s", "peak_memory_mb")
+"""What of a trial may be an objective beside metrics; less is better."""
 Dimension = Annotated[
-    Annotated[list[Any], Field(min_length=1, max_length=1000), Tag("choices")]
+    Annotated[list[Any], Field(min_length=1, max_length=1000), Tag("list")]
     | Annotated[Log, Tag("log")]
     | Annotated[Uniform, Tag("uniform")]
-    | Annotated[Whole, Tag("int")],
+    | Annotated[Whole, Tag("int")]
+    | Annotated[Choices, Tag("choices")],
     Discriminator(
         _kind, custom_error_type="posestudy_expected", custom_error_message=_EXPECTED,
         custom_error_context={"expected": _EXPECTED},
     ),
 ]  # fmt: skip
-
-
-class Sampler(Model):
-    """How the next cell is chosen."""
-
-    type: Literal["tpe", "random"] = Field("tpe", description="`tpe` learns from results, `random` does not.")
-    startup_trials: int = Field(10, ge=0, le=100_000, description="Trials sampled at random before TPE models them.")
-
-
-class Pruner(Model):
-    """Which trials are stopped early."""
-
-    type: Literal["median", "none"] = Field("none", description="`median`: stops below the median of the others.")
-    startup_trials: int = Field(5, ge=0, le=100_000, description="Trials that must have completed first.")
-    warmup_epochs: int = Field(0, ge=0, description="Epochs in which no trial is stopped.")
-    interval_epochs: Count = Field(1, description="Epochs between two questions.")
-
-
-def _named(value: object) -> object:
-    return {"type": value} if isinstance(value, str) else value
 
 
 def choice_text(choice: Any) -> Any:
@@ -112,12 +108,18 @@ class Search(Design):
         description="Each factor with `{log: [lo, hi]}`, `{uniform: [lo, hi]}`, `{int: [lo, hi]}` or choices.",
         json_schema_extra=lambda schema: schema.update(propertyNames={"enum": list(factors.known())}),
     )  # fmt: skip
-    sampler: Annotated[Sampler, BeforeValidator(_named, json_schema_input_type=Literal["tpe", "random"] | Sampler)] = (
-        Field(default_factory=Sampler, description="`tpe`, `random`, or a mapping with parameters.")
+    sampler: Annotated[Sampler, BeforeValidator(named, json_schema_input_type=SamplerName | Sampler)] = Field(
+        default_factory=Sampler, description="`tpe`, `gp`, `random`, `qmc`, `nsgaii`, or a mapping with parameters."
     )
-    pruner: Annotated[Pruner, BeforeValidator(_named, json_schema_input_type=Literal["median", "none"] | Pruner)] = (
-        Field(default_factory=Pruner, description="`median`, `none`, or a mapping with parameters.")
+    pruner: Annotated[Pruner, BeforeValidator(named, json_schema_input_type=PrunerName | Pruner)] = Field(
+        default_factory=Pruner,
+        description="`median`, `hyperband`, `successive_halving`, `patience`, `none`, or a mapping with parameters.",
     )
+    objectives: list[str] = Field(
+        default_factory=list, max_length=2,
+        description="Two objectives, as `[coco/AP, duration_s]`: the study's metric, and another metric, `duration_s` "
+        "or `peak_memory_mb`. Empty for the study's metric alone.",
+    )  # fmt: skip
     cells: Count = Field(le=10_000, description="Cells to sample; the baseline is not counted.")
 
     def opening(self, start: Training) -> list[Proposal]:
@@ -147,7 +149,9 @@ class Search(Design):
 
     def planned(self, start: Training) -> Sequence[tuple[Proposal, bool]]:
         del start
-        space = {f: d if isinstance(d, list) else d.model_dump(mode="json") for f, d in self.space.items()}
+        space = {
+            f: d if isinstance(d, list) else d.model_dump(mode="json", exclude_none=True) for f, d in self.space.items()
+        }
         label = f"sampled by {self.sampler.type}"
         return [(Proposal(self.cell_name(i), space, label), False) for i in range(self.cells)]
 
@@ -156,39 +160,68 @@ class Search(Design):
         """The name of the sampled cell number `index`, from 0."""
         return f"sample_{index + 1:03d}"
 
-    def levels(self, params: dict[str, Any]) -> dict[str, Any]:
-        """The levels Optuna's `params` stand for."""
-        levels: dict[str, Any] = {}
-        for factor, dimension in self.space.items():
-            choices = dimension if isinstance(dimension, list) else []
-            texts = {(type(choice_text(c)), choice_text(c)): c for c in choices}
-            chosen = params[factor]
-            levels[factor] = texts.get((type(chosen), chosen), chosen)
-        return levels
+    def choices(self, factor: str) -> list[Any] | None:
+        """The levels a factor is chosen from; None where it is sampled from a range."""
+        dimension = self.space[factor]
+        if isinstance(dimension, Choices):
+            return dimension.choices
+        return dimension if isinstance(dimension, list) else None
+
+    def when(self, factor: str) -> dict[str, Any] | None:
+        """The condition under which a factor exists; None: always."""
+        dimension = self.space[factor]
+        return None if isinstance(dimension, list) else dimension.when
+
+    def level(self, factor: str, param: Any) -> Any:
+        """The level that Optuna's parameter stands for."""
+        texts = {(type(choice_text(c)), choice_text(c)): c for c in self.choices(factor) or ()}
+        return texts.get((type(param), param), param)
 
     def _ends(self, factor: str) -> list[Any]:
-        dimension = self.space[factor]
-        if isinstance(dimension, list):
-            return dimension
-        ((_, ends),) = dimension
+        choices = self.choices(factor)
+        if choices is not None:
+            return choices
+        document = self.space[factor].model_dump(mode="python")  # type: ignore[union-attr]
+        document.pop("when")
+        ((_, ends),) = document.items()
         return list(ends)
 
     def probes(self) -> list[Probe]:
         ends = {factor: self._ends(factor) for factor in self.space}
-        places = {f: ("space", f) for f in self.space}
-        combinations = itertools.product(*ends.values())
-        return [
-            Probe(("space",), dict(zip(ends, levels, strict=True)), places)
-            for levels in itertools.islice(combinations, MAX_PROBES)
-        ]
+        found: dict[str, Probe] = {}
+        for combination in itertools.islice(itertools.product(*ends.values()), MAX_PROBES):
+            levels = dict(zip(ends, combination, strict=True))
+            while lost := [f for f in levels if not holds(self.when(f), levels, None)]:
+                levels = {f: level for f, level in levels.items() if f not in lost}
+            places = {f: ("space", f) for f in levels}
+            found.setdefault(json.dumps(levels, sort_keys=True), Probe(("space",), levels, places))
+        return list(found.values())
 
     def mistakes(self) -> list[Mistake]:
         wrong: list[Mistake] = []
-        for factor, dimension in self.space.items():
-            texts = [json.dumps(c, sort_keys=True) for c in dimension] if isinstance(dimension, list) else []
+        for factor in self.space:
+            texts = [json.dumps(c, sort_keys=True) for c in self.choices(factor) or ()]
+            inside = ("choices",) if isinstance(self.space[factor], Choices) else ()
             wrong += [
-                Mistake(("space", factor, i), f"{text} a second time", "each choice once")
+                Mistake(("space", factor, *inside, i), f"{text} a second time", "each choice once")
                 for i, text in enumerate(texts)
                 if text in texts[:i]
             ]
+            wrong += condition_mistakes(("space", factor, "when"), factor, self.when(factor))
+        return wrong + self._objective_mistakes()
+
+    def _objective_mistakes(self) -> list[Mistake]:
+        known = [*METRICS, *OUTCOMES]
+        wrong = [
+            Mistake(("objectives", i), repr(name), f"one of {', '.join(known)}", nearest(name, known))
+            for i, name in enumerate(self.objectives)
+            if name not in known
+        ]
+        if len(self.objectives) == 1:
+            wrong.append(Mistake(("objectives",), "one objective", "two, or none for the study's metric alone"))
+        if len(self.objectives) == 2 and self.objectives[0] == self.objectives[1]:
+            wrong.append(Mistake(("objectives", 1), f"{self.objectives[1]!r} a second time", "another objective"))
+        if self.objectives and self.pruner.type != "none":
+            expected = "no pruner: with two objectives no trial is surely worse"
+            wrong.append(Mistake(("pruner",), f"'{self.pruner.type}'", expected))
         return wrong
