@@ -10,6 +10,7 @@ from posestudy.vocabulary import Direction, Outcome
 
 METRIC = "coco/AP"
 DOCUMENT: dict[str, Any] = {
+    "reuse": "none",
     "study": "cats",
     "description": "which augmentation helps",
     "metric": METRIC,

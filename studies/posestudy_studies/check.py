@@ -12,6 +12,7 @@ from posestudy.errors import PoseStudyError, nearest
 from posestudy_studies import factors, layouts, mistakes, starts
 from posestudy_studies.designs.base import BASELINE, Design, Probe
 from posestudy_studies.designs.registry import designs
+from posestudy_studies.designs.search import Search
 from posestudy_studies.mistakes import Mistake, show
 from posestudy_studies.spec import Study
 from posestudy_studies.training import Training
@@ -172,7 +173,13 @@ def _stages(data: dict[str, Any]) -> list[Mistake]:
             carry = _carry(stage, before, first=i == 0, baseline=possible[0].training if possible else None)
             if before is not None and not carry:
                 possible = starts.following(before, possible, stage.carry)
-            wrong = [*stage.mistakes(), *_as_one(stage), *_probed(stage, possible), *carry]
+            wrong = [
+                *stage.mistakes(),
+                *_as_one(stage),
+                *_objectives(stage, data.get("metric", "coco/AP")),
+                *_probed(stage, possible),
+                *carry,
+            ]
             found += [mistake.under("stages", i) for mistake in wrong]
         before = stage
     return found
@@ -212,6 +219,13 @@ def _as_one(stage: Design) -> list[Mistake]:
         for j, factor in enumerate(group)
         if factor not in known
     ]
+
+
+def _objectives(stage: Design, metric: object) -> list[Mistake]:
+    if not isinstance(stage, Search) or not stage.objectives or stage.objectives[0] == metric:
+        return []
+    hint = "what is carried and reported is the study's metric"
+    return [Mistake(("objectives", 0), repr(stage.objectives[0]), f"the study's metric, {metric}", hint)]
 
 
 def _probed(stage: Design, possible: Sequence[starts.Start]) -> list[Mistake]:

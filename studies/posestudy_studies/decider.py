@@ -12,6 +12,7 @@ from posestudy.vocabulary import METRICS, Direction, Outcome, TrialState
 from posestudy_studies import factors, optuna_sampling
 from posestudy_studies.designs.base import View
 from posestudy_studies.designs.conditions import holds
+from posestudy_studies.designs.sampling import Sampler
 from posestudy_studies.designs.search import OUTCOMES, Log, Search, Uniform, Whole, choice_text
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ Json = dict[str, Any]
 
 
 _OPTUNA: dict[Direction, Literal["maximize", "minimize"]] = {Direction.MORE: "maximize", Direction.LESS: "minimize"}
-MOST_ASKED = 20
+MOST_ASKED = 40
 """So often a proposal is asked for again that must run out of memory; the last one is taken."""
 
 
@@ -44,7 +45,9 @@ def _asked_once(search: Search, view: View, attempt: int) -> tuple[Json, Json]:
     from optuna.distributions import distribution_to_json
 
     study = _rebuilt(search, view)
-    study.sampler = optuna_sampling.sampler(search.sampler, _seed(view, attempt), _seed(view, -1))
+    # A sampler that is sure of what cannot be run would propose it for ever: then chance decides.
+    wanted = search.sampler if attempt < MOST_ASKED // 4 else Sampler(type="random")
+    study.sampler = optuna_sampling.sampler(wanted, _seed(view, attempt), _seed(view, -1))
     trial = study.ask()
     space = distributions(search)
     levels: Json = {}

@@ -85,9 +85,10 @@ def memoryless(search, view):
     return history
 
 
-def live(search, view, sampler):
+def live(search, view, sampler, pruner=None):
     """The same with one Optuna study that lives through all trials."""
-    study = optuna.create_study(direction="maximize", pruner=optuna.pruners.MedianPruner())
+    name = f"{view.snapshot.study.name}/{view.stage.name}"
+    study = optuna.create_study(direction="maximize", pruner=pruner or optuna.pruners.MedianPruner(), study_name=name)
     history = []
     for index in range(30):
         asked = replace(view.snapshot.trials[0], optuna={"distributions": "x"})
@@ -125,6 +126,116 @@ def test_thirty_trials_with_median_pruning_equal_a_live_study(name, sampler):
     assert ours == theirs
     assert sum(1 for _, pruned_at in ours if pruned_at) >= 3
     assert len({json.dumps(params) for params, _ in ours}) == 30
+
+
+PRUNERS = {
+    "hyperband": (
+        {"type": "hyperband", "reduction": 2, "max_epochs": EPOCHS},
+        lambda: optuna.pruners.HyperbandPruner(min_resource=1, max_resource=EPOCHS, reduction_factor=2),
+    ),
+    "successive_halving": (
+        {"type": "successive_halving", "reduction": 2},
+        lambda: optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=2),
+    ),
+    "patience": (
+        {"type": "patience", "patience": 0, "min_delta": 0.15},
+        lambda: optuna.pruners.PatientPruner(None, patience=0, min_delta=0.15),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PRUNERS)
+def test_thirty_trials_with_another_pruner_equal_a_live_study(name):
+    declared, pruner = PRUNERS[name]
+    search, view = start(sampler="tpe", pruner=declared)
+    ours = memoryless(search, view)
+    assert ours == live(search, view, lambda seed: optuna.samplers.TPESampler(seed=seed), pruner())
+    assert sum(1 for _, pruned_at in ours if pruned_at) >= 3
+
+
+@pytest.mark.parametrize("name", ["qmc", "nsgaii", "gp"])
+def test_thirty_trials_of_another_sampler_equal_a_live_study(name):
+    search, view = start(sampler={"type": name, "startup_trials": 4, "population": 6}, pruner="none")
+    fixed = decider._seed(view, -1)
+    made = {
+        "qmc": lambda seed: optuna.samplers.QMCSampler(
+            scramble=True, seed=fixed, independent_sampler=optuna.samplers.RandomSampler(seed=seed)
+        ),
+        "nsgaii": lambda seed: optuna.samplers.NSGAIISampler(seed=seed, population_size=6),
+        "gp": lambda seed: optuna.samplers.GPSampler(seed=seed, n_startup_trials=4),
+    }
+    ours = memoryless(search, view)
+    assert ours == live(search, view, made[name], optuna.pruners.NopPruner())
+    assert len({json.dumps(params) for params, _ in ours}) >= 20
+
+
+def test_two_objectives_are_told_to_nsga_ii_in_their_directions():
+    search, view = start(sampler="nsgaii", objectives=["coco/AP", "duration_s"])
+    for duration in (10.0, 20.0):
+        view, uid = added(view, decider.ask(search, view)[1])
+        view = ended(recorded(view, uid, EPOCHS, 0.5), uid, Outcome.COMPLETED, 0.5)
+        trials = [replace(t, duration_s=duration) if t.uid == uid else t for t in view.snapshot.trials]
+        view = View(replace(view.snapshot, trials=tuple(trials)), view.stage)
+    study = decider._rebuilt(search, view)
+    assert [d.name for d in study.directions] == ["MAXIMIZE", "MINIMIZE"]
+    assert [t.values for t in study.trials] == [[0.5, 10.0], [0.5, 20.0]]
+    assert len(study.best_trials) == 1
+
+
+def conditional():
+    return start(
+        sampler="random",
+        space={
+            "backbone.frozen_stages": {"int": [0, 2], "when": {"model": "resnet34"}},
+            "model": ["resnet18", "resnet34"],
+            "sigma": {"choices": [1.0, 2.0], "when": {"model": ["resnet18"]}},
+        },
+    )
+
+
+def test_a_factor_is_sampled_only_where_its_condition_holds():
+    search, view = conditional()
+    seen = set()
+    for _ in range(20):
+        levels, kept = decider.ask(search, view)
+        assert set(levels) == set(kept["params"])
+        assert ("backbone.frozen_stages" in levels) == (levels["model"] == "resnet34")
+        assert ("sigma" in levels) == (levels["model"] == "resnet18")
+        seen.add(levels["model"])
+        view, uid = added(view, kept)
+        view = ended(view, uid, Outcome.COMPLETED, 0.1)
+    assert seen == {"resnet18", "resnet34"}
+
+
+@pytest.mark.parametrize("name", ["tpe", "gp", "nsgaii", "random"])
+def test_what_ran_out_of_memory_is_not_asked_for_again(name):
+    """Half of all batch sizes do not fit; nobody tells the sampler but the outcomes."""
+    search, view = start(
+        sampler={"type": name, "startup_trials": 3, "population": 4},
+        pruner="none",
+        space={"batch_size": {"int": [1, 64]}, "optimizer.lr": {"log": [1e-5, 1e-2]}},
+    )
+    asked = []
+    for _ in range(16):
+        levels, kept = decider.ask(search, view)
+        view, uid = added(view, kept)
+        cells = [
+            replace(c, levels=levels, config=c.config | {"batch_size": levels["batch_size"]})
+            if c.id == view.snapshot.trials[-1].cell_id
+            else c
+            for c in view.snapshot.cells
+        ]
+        view = View(replace(view.snapshot, cells=tuple(cells)), view.stage)
+        too_large = levels["batch_size"] > 32
+        asked.append(levels["batch_size"])
+        outcome = Outcome.OUT_OF_MEMORY if too_large else Outcome.COMPLETED
+        view = ended(view, uid, outcome, None if too_large else levels["batch_size"] / 100)
+    smallest = 65
+    for batch in asked:
+        assert batch < smallest
+        smallest = min(smallest, batch) if batch > 32 else smallest
+    assert any(batch > 32 for batch in asked)
+    assert any(batch <= 32 for batch in asked)
 
 
 def test_tpe_gets_better_than_its_random_start():

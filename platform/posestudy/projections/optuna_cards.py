@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ class TrialCard:
     Attributes:
         state: name of an `optuna.trial.TrialState`.
         value: the study's metric at the last epoch; only for COMPLETE and PRUNED.
+        second: the second objective of a COMPLETE trial, where its search has two.
         intermediate: the study's metric by epoch.
         started, ended: seconds since the epoch.
     """
@@ -44,6 +45,12 @@ class TrialCard:
     started: float
     ended: float | None
     last_epoch: int
+    second: float | None = None
+
+    @property
+    def values(self) -> list[float] | None:
+        """What Optuna holds for the objectives; None where it holds nothing."""
+        return None if self.value is None else [self.value, *([] if self.second is None else [self.second])]
 
     @property
     def digest(self) -> str:
@@ -53,7 +60,7 @@ class TrialCard:
         return digest(
             [
                 self.state,
-                self.value,
+                self.value if self.second is None else self.values,
                 dict(self.params),
                 kinds,
                 sorted(self.intermediate.items()),
@@ -74,7 +81,7 @@ class TrialCard:
 
         trial = optuna.trial.create_trial(
             state=optuna.trial.TrialState[self.state],
-            value=self.value,
+            values=self.values,
             params=dict(self.params),
             distributions=dict(self.distributions),
             user_attrs=dict(self.user_attrs),
@@ -95,14 +102,37 @@ def stage_cards(snapshot: Snapshot, stage: StageRecord) -> list[TrialCard]:
     for row in snapshot.values:
         if metric in row.metrics:
             measured.setdefault(row.trial_uid, {})[row.epoch] = float(row.metrics[metric])
+    second = (objectives(snapshot, stage) or ["", ""])[1]
+    others = _last_of(snapshot, second)
     searched = _searched(trials)
     observed = {} if searched else _observed(list(cells.values()))
     made = []
     for trial in trials:
         cell = cells[trial.cell_id]
         params, kinds = _own(trial, cell, searched) if searched else _levels(cell, observed)
-        made.append(_card(snapshot, trial, cell, params, kinds, measured.get(trial.uid, {})))
+        card = _card(snapshot, trial, cell, params, kinds, measured.get(trial.uid, {}))
+        made.append(_with_second(card, getattr(trial, second, others.get(trial.uid))) if second else card)
     return made
+
+
+def objectives(snapshot: Snapshot, stage: StageRecord) -> list[str]:
+    """The two objectives of a search; empty where it has one, as every other stage."""
+    declared = snapshot.study.document.get("stages") or []
+    document = declared[stage.ordinal] if 0 <= stage.ordinal < len(declared) else {}
+    return [str(name) for name in document.get("objectives") or []]
+
+
+def _last_of(snapshot: Snapshot, metric: str) -> dict[str, float]:
+    """The last value of another metric by trial."""
+    return {row.trial_uid: float(row.metrics[metric]) for row in snapshot.values if metric in row.metrics}
+
+
+def _with_second(card: TrialCard, value: float | None) -> TrialCard:
+    """The card of a trial with two objectives. Optuna keeps no curves then, and no trial with one of two values."""
+    if card.state == "COMPLETE" and value is not None:
+        return replace(card, second=value, intermediate={})
+    state = "FAIL" if card.state in ("COMPLETE", "PRUNED") else card.state
+    return replace(card, state=state, value=None, intermediate={})
 
 
 def _card(

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from posestudy.ledger import Ledger
 from posestudy.ledger.records import ProjectedRun, Snapshot, StageRecord
 from posestudy.projections.delivery import Delivery, ProjectionOutageError
-from posestudy.projections.optuna_cards import TrialCard, stage_cards
+from posestudy.projections.optuna_cards import TrialCard, objectives, stage_cards
 from posestudy.projections.run_card import TRIAL_TAG, cut
 from posestudy.projections.standing import metric_of
 from posestudy.settings import Settings, masked
+from posestudy.vocabulary import METRICS, Direction
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
@@ -135,14 +136,16 @@ def _outdated(wanted: Sequence[TrialCard], there: Mapping[str, FrozenTrial], row
 def _create(storage: RDBStorage, snapshot: Snapshot, stage: StageRecord) -> int:
     import optuna
 
-    metric = metric_of(snapshot.study)
-    direction = optuna.study.StudyDirection[metric.direction.optuna.upper()]
+    names = objectives(snapshot, stage) or [metric_of(snapshot.study).name]
+    wanted = [METRICS[name].direction if name in METRICS else Direction.LESS for name in names]
     study = optuna.create_study(
-        storage=storage, study_name=study_name(snapshot.study.name, stage.name), direction=direction
+        storage=storage,
+        study_name=study_name(snapshot.study.name, stage.name),
+        directions=[optuna.study.StudyDirection[direction.optuna.upper()] for direction in wanted],
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        study.set_metric_names([metric.name])
+        study.set_metric_names(names)
     study.set_user_attr("posestudy.study", snapshot.study.name)
     study.set_user_attr("posestudy.stage", stage.name)
     study.set_user_attr("posestudy.design", stage.design)
@@ -171,5 +174,5 @@ def _grow(storage: RDBStorage, old: FrozenTrial, card: TrialCard) -> int:
             storage.set_trial_system_attr(trial_id, key, value)
     state = TrialState[card.state]
     if state.is_finished():
-        storage.set_trial_state_values(trial_id, state, None if card.value is None else [card.value])
+        storage.set_trial_state_values(trial_id, state, card.values)
     return trial_id

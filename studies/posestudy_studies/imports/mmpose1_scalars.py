@@ -27,10 +27,11 @@ def is_mine(lines: Lines) -> bool:
 
 def first_epoch(lines: Lines) -> int:
     """The epoch of the first line of training; of the first validation where there is none."""
-    trained = next((line["epoch"] for _, line in lines.objects if isinstance(line.get("epoch"), int)), None)
-    if trained is not None:
-        return trained
-    return next((line["step"] for _, line in lines.objects if isinstance(line.get("step"), int)), 1)
+    for key in ("epoch", "step"):
+        for _, line in lines.objects:
+            if isinstance(line.get(key), int):
+                return int(line[key])
+    return 1
 
 
 def read(parts: Sequence[Lines], facts: Facts) -> LoggedRun:

@@ -66,11 +66,11 @@ def _logged(log: LogSource, metric: str) -> KnownResult:
     for epoch, value in scores:
         if METRICS[metric].direction.better(value, best):
             best_epoch, best = epoch, value
-    if final_epoch != run.evaluated[-1]:
-        raise InputError([Problem(str(log.file), 0, 0, "", f"no {metric} in epoch {run.evaluated[-1]}", "one")])
     remarks = list(run.remarks)
     if run.seed is None:
         remarks.append("the seed is not stated.")
+    if final_epoch != run.evaluated[-1]:
+        remarks.append(f"the last validation, of epoch {run.evaluated[-1]}, has no {metric}.")
     return KnownResult(
         outcome=run.outcome,
         source={"kind": "imported", "file": str(log.file), "line": None, "sha256": log.sha256, "remarks": remarks},
@@ -149,9 +149,9 @@ def _next(snapshot: Snapshot, stages: Sequence[ImportedStage]) -> Change | None:
     """What is to do next; an import that was interrupted goes on here."""
     if snapshot.study.state == "closed":
         return None
-    for stage in snapshot.stages:
-        if stage.state != "closed":
-            return CloseStage(stage.id, stage.version, None, _REASON)
+    for held in snapshot.stages:
+        if held.state != "closed":
+            return CloseStage(held.id, held.version, None, _REASON)
     ordinal = len(snapshot.stages)
     if ordinal == len(stages):
         return CloseStudy()
