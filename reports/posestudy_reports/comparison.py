@@ -17,8 +17,9 @@ import numpy as np
 from posestudy.ledger.records import TrialRecord
 from posestudy_reports import bootstrap
 from posestudy_reports.bootstrap import Floats, Matches, Resamples
+from posestudy_reports.footnotes import imported_from
 from posestudy_reports.results import CellResult, StageResult, StudyResult
-from posestudy_studies import resolution
+from posestudy_studies import replication, resolution
 
 Saved = Callable[[TrialRecord], Matches | None]
 Method = Literal["bootstrap", "paired t", "pooled t", "range"]
@@ -133,7 +134,7 @@ class _Matches:
         for trial in cell.completed:
             matches = self._saved(trial)
             if matches is None:
-                why = "imported" if trial.source and trial.source.get("kind") == "imported" else "missing"
+                why = "imported" if imported_from(trial) else "missing"
             elif abs(bootstrap.value(matches, self.metric) - (trial.final_value or 0.0)) > _SAME:
                 why = "other"
             elif like is not None and not matches.same_images(like):
@@ -189,7 +190,7 @@ def _over_seeds(result: StudyResult, baseline: CellResult, rows: Sequence[CellRe
 
     Bonferroni over the rows that have a t, since a bootstrap over so few seeds means nothing.
     """
-    sd = resolution.pooled_sd(_groups(result))
+    sd = replication.spread(result.snapshot)
     pairs = {cell.cell.name: _paired(cell, baseline) for cell in rows}
     with_t = sum(len(p) >= FEWEST_PAIRS or (len(p) < 2 and sd is not None) for p in pairs.values())
     confidence = 1 - (1 - CONFIDENCE) / max(1, with_t)
@@ -216,11 +217,6 @@ def _paired(cell: CellResult, baseline: CellResult) -> list[float]:
     return [(left[s] or 0.0) - (right[s] or 0.0) for s in sorted(left.keys() & right.keys())]
 
 
-def _groups(result: StudyResult) -> list[tuple[float, ...]]:
-    """The final values of each cell with more than one seed."""
-    return [cell.finals for stage in result.stages for cell in stage.cells if len(cell.finals) > 1]
-
-
 @dataclass(frozen=True)
 class NoiseFloor:
     """What the spread over seeds lets the study resolve.
@@ -228,14 +224,12 @@ class NoiseFloor:
     A difference of two means is resolved when the interval of Student's t with `sd` leaves zero out.
 
     Attributes:
-        of_baseline: whether it is the spread of the first baseline's seeds; else that of several cells, pooled.
-        count: how many seeds that baseline has, or how many cells were pooled.
+        baseline_seeds: whose spread it is: so many seeds of the first baseline; 0: of all cells, pooled.
         sd: standard deviation over seeds. df: its degrees of freedom.
         replicates: the most seeds a cell of the study has.
     """
 
-    of_baseline: bool
-    count: int
+    baseline_seeds: int
     sd: float
     df: int
     replicates: int
@@ -249,10 +243,9 @@ class NoiseFloor:
 def noise_floor(result: StudyResult) -> NoiseFloor | None:
     """From the seeds of the first stage's baseline; else from those of all cells; None with one seed everywhere."""
     baseline = result.stages[0].baseline if result.stages else None
-    groups = _groups(result)
-    own = baseline is not None and len(baseline.finals) > 1
-    spread = resolution.pooled_sd([baseline.finals] if own and baseline else groups)
+    counts = [n for stage in result.stages for cell in stage.cells if (n := len(cell.finals)) > 1]
+    own = baseline.finals if baseline and len(baseline.finals) > 1 else ()
+    spread = resolution.pooled_sd([own]) if own else replication.spread(result.snapshot)
     if spread is None:
         return None
-    count = len(baseline.finals) if own and baseline else len(groups)
-    return NoiseFloor(own, count, *spread, replicates=max(len(seeds) for seeds in groups))
+    return NoiseFloor(len(own), *spread, replicates=max(counts))

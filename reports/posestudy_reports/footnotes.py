@@ -7,7 +7,7 @@ from pathlib import PurePath
 from typing import Any
 
 from posestudy.ledger.records import TrialRecord
-from posestudy.vocabulary import METRICS, Direction, Metric, Outcome
+from posestudy.vocabulary import Metric, Outcome
 from posestudy_reports import words
 from posestudy_reports.results import CellResult, StageResult, StudyResult
 
@@ -65,29 +65,40 @@ def of_number(study: str, cell: CellResult) -> list[str]:
         f"Reused, not trained again: trial{'s' if len(numbers) > 1 else ''} {words.listing(numbers)} of {place}."
         for place, numbers in places.items()
     ]
-    imported = [t.source for t in cell.trials if t.source and t.source.get("kind") == "imported"]
+    imported = _imported(cell)
     for file in dict.fromkeys(_file(source) for source in imported):
-        lines = any(source.get("line") for source in imported if _file(source) == file)
-        where = "; its line there stands under the number" if lines else ""
+        stated = any(source.get("line") for source in imported if _file(source) == file)
+        where = "; its line there stands under the number" if stated else ""
         notes.append(f"Imported from {file}, not trained here{where}.")
     return notes
 
 
 def lines(cell: CellResult) -> str:
     """`line 7` for a row that was read from a line of a file; empty for others."""
-    found = [str(t.source["line"]) for t in cell.trials if t.source and t.source.get("line")]
+    found = list(dict.fromkeys(str(source["line"]) for source in _imported(cell) if source.get("line")))
     return f"line{'s' if len(found) > 1 else ''} {', '.join(found)}" if found else ""
 
 
 def origin(trial: TrialRecord) -> str | None:
     """Where the result of a trial comes from, in words: `imported: results.csv, line 7`; None: trained here."""
-    source = trial.source
-    if not source:
-        return None
-    if source.get("kind") == "imported":
-        line = source.get("line")
-        return f"imported: {_file(source)}{f', line {line}' if line else ''}"
-    return f"reused: {source['study']}, trial {source['number']} (stage {source['stage']}, cell {source['cell']})"
+    parts, source = [], trial.source
+    if source and source.get("kind") == "reused":
+        parts.append(f"reused: {source['study']}, trial {source['number']}")
+    first = imported_from(trial)
+    if first:
+        parts.append(f"imported: {_file(first)}" + (f", line {first['line']}" if first.get("line") else ""))
+    return "; ".join(parts) or None
+
+
+def imported_from(trial: TrialRecord) -> dict[str, Any] | None:
+    """What an import says of the trial's result, also where it was reused after that; None: it was trained."""
+    source = trial.source or {}
+    first = source.get("source") if source.get("kind") == "reused" else source
+    return first if first and first.get("kind") == "imported" else None
+
+
+def _imported(cell: CellResult) -> list[dict[str, Any]]:
+    return [source for source in map(imported_from, cell.trials) if source]
 
 
 def _file(source: dict[str, Any]) -> str:
@@ -96,24 +107,20 @@ def _file(source: dict[str, Any]) -> str:
 
 def of_values(cell: CellResult) -> list[str]:
     """Contradictions in the source of an imported row, as the import found them."""
-    sources = [t.source for t in cell.trials if t.source and t.source.get("kind") == "imported"]
-    remarks = dict.fromkeys(str(remark) for source in sources for remark in source.get("remarks") or ())
+    remarks = dict.fromkeys(str(remark) for source in _imported(cell) for remark in source.get("remarks") or ())
     return [f"In the source: {remark}" for remark in remarks]
 
 
 def of_outcome(result: StudyResult, cell: CellResult) -> list[str]:
-    """Why a replicate has no number, and what it reached before."""
+    """Why replicates have no number, and what the ledger knows of it."""
     notes = []
     missing = [t for t in cell.trials if t not in cell.completed]
     if cell.completed and missing:
         odd = words.listing([f"seed {t.seed} {result.state(t)}" for t in missing])
         notes.append(f"Of {words.count(len(cell.trials), 'seed')} not in the mean: {odd}.")
-    for outcome in (Outcome.OUT_OF_MEMORY, Outcome.NOT_CONVERGED):
+    for outcome in (Outcome.OUT_OF_MEMORY, Outcome.NOT_CONVERGED, Outcome.DIVERGED):
         trials = [t for t in missing if t.outcome is outcome]
-        if trials and outcome is Outcome.OUT_OF_MEMORY:
-            notes += _memory(result, trials)
-        elif trials:
-            notes += _floor(result, trials)
+        notes += _memory(result, trials) if outcome is Outcome.OUT_OF_MEMORY else _why(trials)
     return notes
 
 
@@ -121,24 +128,15 @@ def _memory(result: StudyResult, trials: Sequence[TrialRecord]) -> list[str]:
     peaks = [t.peak_memory_mb for t in trials if t.peak_memory_mb]
     if not peaks:
         return []
-    budget = result.snapshot.study.document.get("budget")
-    limit = budget.get("memory_mb") if isinstance(budget, dict) else None
-    allowed = f", where {limit:,.0f} MiB were allowed" if limit and not any(t.source for t in trials) else ""
-    return [f"Out of memory: {max(peaks):,.0f} MiB had been taken at the peak{allowed}."]
+    budget = result.snapshot.study.document.get("budget") or {}
+    limit = budget.get("memory_mb") if all(t.source is None for t in trials) else None
+    allowed = f"; the budget allows {limit:,.0f} MiB" if limit else ""
+    return [f"Out of memory at a peak of {max(peaks):,.0f} MiB{allowed}."]
 
 
-def _floor(result: StudyResult, trials: Sequence[TrialRecord]) -> list[str]:
-    """What was reached at the epoch of the declared floor; an imported row was held to no floor of ours."""
-    floor = result.snapshot.study.document.get("floor")
-    if not isinstance(floor, dict):
-        return []
-    metric, reached = result.metric, []
-    for trial in trials:
-        values = [v for v in result.values.get(trial.uid, ()) if v.epoch >= floor["epoch"] and metric.name in v.metrics]
-        if values and trial.source is None:
-            reached.append(f"{words.score(values[0].metrics[metric.name], metric)} at epoch {values[0].epoch}")
-    if not reached:
-        return []
-    side = "below" if METRICS[metric.name].direction is Direction.MORE else "above"
-    bound = f"{words.score(floor['value'], metric)} declared for epoch {floor['epoch']}"
-    return [f"Not converged: {metric.short} {words.listing(reached)}, {side} the floor of {bound}."]
+def _why(trials: Sequence[TrialRecord]) -> list[str]:
+    """What the trial said when it ended so: the value and the floor it missed, the loss that was not finite."""
+    # An imported row says no more than its outcome, which stands in the table.
+    own = [t for t in trials if imported_from(t) is None]
+    told = [(t.outcome, t.message.splitlines()[0].rstrip(".")) for t in own if t.outcome and t.message]
+    return list(dict.fromkeys(f"{words.OUTCOMES[o].capitalize()}: {why}." for o, why in told))

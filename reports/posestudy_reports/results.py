@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,6 +11,7 @@ from typing import Any
 from posestudy.ledger.records import CellRecord, Snapshot, StageRecord, TrialRecord, ValueRecord
 from posestudy.vocabulary import METRICS, Direction, Metric, Outcome, TrialState
 from posestudy_reports import words
+from posestudy_studies.joint import factors_at_once
 
 # A trial that ended in one of these measured nothing that may stand beside a completed one, or nothing at all.
 WITHOUT_NUMBERS = frozenset(
@@ -33,7 +35,8 @@ class Spread:
         if not pairs:
             return None
         values, epochs = [v for v, _ in pairs], [e for _, e in pairs]
-        return cls(sum(values) / len(values), min(values), max(values), len(values), (min(epochs), max(epochs)))
+        # fsum: means of the same values in another order must be the same, or ties look like differences.
+        return cls(math.fsum(values) / len(values), min(values), max(values), len(values), (min(epochs), max(epochs)))
 
 
 @dataclass(frozen=True)
@@ -107,28 +110,23 @@ class StageResult:
 
     def joint(self, result: CellResult) -> bool:
         """Whether several factors differ at once, where those that the study declares `as_one` count as one."""
-        groups = [frozenset(group) for group in self.declared.get("as_one") or ()]
-        units = {next((i for i, group in enumerate(groups) if name in group), name) for name in self.changed(result)}
-        return len(units) > 1
+        return bool(factors_at_once(self.changed(result), self.declared.get("as_one") or ()))
 
     def combination(self, result: CellResult) -> tuple[str, ...]:
         """The labels of the variants that a cell of `one_at_a_time` puts together; empty for any other cell."""
-        for names in self._combined:
-            parts = [self.named(name) for name in names]
-            found = [part for part in parts if part is not None and part is not result]
-            levels = {name: level for part in found for name, level in part.cell.levels.items()}
-            if len(found) == len(names) > 1 and levels == result.cell.levels:
-                return tuple(part.label for part in found)
-        return ()
+        parts = {name: self.named(name) for name in self._combined.get(result.cell.name, ())}
+        return tuple(part.label if part else name for name, part in parts.items())
 
     @cached_property
-    def _combined(self) -> tuple[tuple[str, ...], ...]:
-        """Every set of variants the study file combines, however it says so."""
+    def _combined(self) -> Mapping[str, Sequence[str]]:
+        """By cell, the names of the variants the study file puts together in it."""
+        if self.stage.design != "one_at_a_time":
+            return {}
         combine, variants = self.declared.get("combine") or (), self.declared.get("variants") or {}
-        declared: list[Any] = list(combine.values()) if isinstance(combine, Mapping) else list(combine)
-        if isinstance(variants, Mapping):
-            declared += [v["combine"] for v in variants.values() if isinstance(v, Mapping) and v.get("combine")]
-        return tuple(tuple(d["of"] if isinstance(d, Mapping) else d) for d in declared)
+        found = {name: entry["combine"] for name, entry in variants.items() if entry.get("combine")}
+        if isinstance(combine, Mapping):
+            return found | {name: entry["of"] for name, entry in combine.items()}
+        return found | {"-".join(of): of for of in combine}
 
 
 @dataclass(frozen=True)

@@ -106,16 +106,17 @@ def _noise(result: StudyResult) -> tuple[str, ...]:
         seeds = best.final.count, baseline.final.count
         smallest, gain = floor.between(*seeds), best.final.mean - baseline.final.mean
         found.append(
-            f"The best cell differs from the first baseline by {'more' if abs(gain) > smallest else 'not more'} than "
-            f"the {words.precise(smallest, result.metric)} that {seeds[0]} and {seeds[1]} seeds can resolve."
+            f"Taken alone, the best cell differs from the first baseline by "
+            f"{'more' if abs(gain) > smallest else 'not more'} than the {words.precise(smallest, result.metric)} that "
+            f"{seeds[0]} and {seeds[1]} seeds can resolve; the tables compare all their rows at once and so ask for more."
         )
     return tuple(found)
 
 
 def _floor(floor: NoiseFloor, metric: Metric) -> str:
-    whose = f"the {floor.count} seeds of the first baseline"
-    if not floor.of_baseline:
-        whose = f"the seeds of {words.count(floor.count, 'cell')}"
+    whose = f"the {floor.baseline_seeds} seeds of the first baseline"
+    if not floor.baseline_seeds:
+        whose = "the seeds of its cells"
     text = (
         f"Over {whose} {metric.short} has a standard deviation of {words.precise(floor.sd, metric)}: the smallest "
         f"difference that can be resolved is {words.precise(floor.between(1, 1), metric)} between single seeds"

@@ -50,9 +50,8 @@ class Drawn:
             off = noise * random.uniform(0, 2)
             points[:, :2] += random.normal(0, max(off, 1e-9), (KEYPOINTS, 2))
             score = round(float(np.clip(1 - off / 20 + random.normal(0, 0.1), 0.01, 1)), 2)
-            results.append(
-                {"image_id": annotation["image_id"], "category_id": 1, "keypoints": points.ravel().tolist(), "score": score}
-            )  # fmt: skip
+            flat = points.ravel().tolist()
+            results.append({"image_id": annotation["image_id"], "category_id": 1, "keypoints": flat, "score": score})
         return results
 
     def repeated(self, results: Sequence[Json], times: Sequence[int]) -> tuple[Drawn, list[Json]]:

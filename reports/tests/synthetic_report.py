@@ -16,6 +16,7 @@ from posestudy.ledger.records import (
 )
 from posestudy.vocabulary import AttemptEnd, Outcome, TrialState
 from posestudy_reports.report import StudyReport
+from posestudy_reports.saved_matches import SavedMatches
 
 NASTY = r'<script>alert("1")</script> 50%_$&#{}~^\ | `x` *b* [a](b) ü 猫'
 CREATED = 1_780_000_000.0
@@ -64,8 +65,9 @@ class Builder:
         seed: int = 0,
         state: TrialState = TrialState.DONE,
         provenance: dict[str, Any] | None = None,
+        **fields: Any,
     ) -> None:
-        """A trial of the last cell, evaluated every fifth epoch with `scores`."""
+        """A trial of the last cell, evaluated every fifth epoch with `scores`; `fields` are taken as they are."""
         n = len(self.trials) + 1
         uid = f"{n:032x}"
         epochs = [5 * (i + 1) for i in range(len(scores))]
@@ -73,26 +75,25 @@ class Builder:
         measured = bool(pairs) and outcome in (Outcome.COMPLETED, Outcome.PRUNED, Outcome.TIMED_OUT)
         best = max(pairs, key=lambda p: p[0]) if measured else (None, None)
         last = pairs[-1] if measured else (None, None)
-        self.trials.append(
-            TrialRecord(
-                uid=uid, study_id=1, cell_id=self.cells[-1].id, number=n, seed=seed, state=state, outcome=outcome,
-                message=None, fence=1, owner=None, lease_until=None, ckpt_path=None, ckpt_sha=None,
-                ckpt_epoch=epochs[-1] if epochs else 0, prev_path=None, prev_sha=None, prev_epoch=0, decision=None,
-                optuna={}, final_value=last[0], final_epoch=last[1], best_value=best[0], best_epoch=best[1],
-                started=CREATED, ended=CREATED + 60, duration_s=40.0 + n if scores else None,
-                peak_memory_mb=512.0, provenance=provenance or {"torch": "2.13.0"},
-            )
+        record = TrialRecord(
+            uid=uid, study_id=1, cell_id=self.cells[-1].id, number=n, seed=seed, state=state, outcome=outcome,
+            message=None, fence=1, owner=None, lease_until=None, ckpt_path=None, ckpt_sha=None,
+            ckpt_epoch=epochs[-1] if epochs else 0, prev_path=None, prev_sha=None, prev_epoch=0, decision=None,
+            optuna={}, final_value=last[0], final_epoch=last[1], best_value=best[0], best_epoch=best[1],
+            started=CREATED, ended=CREATED + 60, duration_s=40.0 + n if scores else None,
+            peak_memory_mb=512.0, provenance=provenance or {"torch": "2.13.0"},
         )  # fmt: skip
+        self.trials.append(replace(record, **fields))
         for value, epoch in pairs:
             metrics = {"coco/AP": value, "loss": 0.01 / epoch}
             self.values.append(ValueRecord(uid, epoch, metrics, CREATED + epoch, 1))
         self.attempts.append(AttemptRecord(uid, 1, "host:1", CREATED, CREATED + 60, AttemptEnd.FINISHED, None))
 
-    def report(self, **study: Any) -> StudyReport:
+    def report(self, saved: SavedMatches | None = None, disk_bytes: int | None = None, **study: Any) -> StudyReport:
         rows = (self.stages, self.cells, self.trials, self.values, self.attempts)
         snapshot = Snapshot(replace(self.study, **study), *(tuple(r) for r in rows))
         runs = {t.uid: f"{t.number:032x}"[::-1] for t in self.trials if t.number % 2}
-        return StudyReport(snapshot, runs)
+        return StudyReport(snapshot, runs, saved, disk_bytes)
 
 
 def finished() -> Builder:

@@ -148,9 +148,15 @@ def test_a_difference_that_rounds_to_zero_has_no_sign():
     assert words.difference(-0.02, METRICS["coco/AP"]) == "−0.020"
 
 
-def test_the_summary_holds_the_gain_against_the_range_of_the_seeds():
-    assert finished().report().summary[-1] == (
-        "The best cell differs from the baseline by more than the largest range of the seeds of one cell (0.011)."
+def test_the_summary_holds_the_gain_against_what_the_seeds_can_resolve():
+    floor, gain = finished().report().summary[-2:]
+    # 0.101, 0.112, 0.108: sd 0.00557; t(2, 97.5 %) is 4.303, times sqrt(2) or sqrt(2/3).
+    assert floor == (
+        "Over the 3 seeds of the first baseline AP has a standard deviation of 0.0056: the smallest difference that "
+        "can be resolved is 0.034 between single seeds and 0.020 with 3 seeds a cell (95 %, one comparison)."
+    )
+    assert (
+        gain == "The best cell differs from the first baseline by more than the 0.028 that 1 and 3 seeds can resolve."
     )
     study = Builder()
     study.stage("a")
@@ -158,4 +164,4 @@ def test_the_summary_holds_the_gain_against_the_range_of_the_seeds():
         study.cell(name, {})
         for seed, score in enumerate(scores):
             study.trial(scores=(score,), seed=seed)
-    assert "by not more than the largest range of the seeds of one cell (0.020)" in study.report().summary[-1]
+    assert "by not more than the 0.18 that 2 and 2 seeds can resolve" in study.report().summary[-1]

@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from posestudy.errors import InputError
+from posestudy.errors import InputError, PoseStudyError
 from posestudy.ledger import Ledger
 from posestudy.ledger.records import Json, Snapshot, WithdrawStages
 from posestudy.settings import Settings
@@ -96,10 +96,14 @@ def join_study(name: str, settings: Settings, *, options: PoolOptions | None = N
 
     Raises:
         NotFoundError: no such study, naming the nearest.
+        PoseStudyError: it was imported without a study file.
     """
     ledger = Ledger.open(settings.database_url, create=False)
     try:
-        study = Study.model_validate(ledger.study(name).document)
+        document = ledger.study(name).document
+        if "baseline" not in document:
+            raise PoseStudyError(f"study '{name}' was imported without a study file: nothing of it can be trained")
+        study = Study.model_validate(document)
         check_packages(study)
         weights.fetch(study, say)
         placement = _placement(study, ledger, settings, 1, options or PoolOptions(), study_steering())

@@ -121,16 +121,19 @@ def _carried(study: Study, view: View) -> tuple[str, str]:
     """The cell the next stage starts from, and why."""
     following = view.stage.ordinal + 1
     carry = study.stages[following].carry if following < len(study.stages) else "best"
-    if carry != "best":
-        return carry, f"{carry}: stage '{study.stages[following].name}' says `carry: {carry}`."
     results = _results(view)
-    if not results:
-        return BASELINE, f"baseline: no cell of stage '{view.stage.name}' completed with a value of {study.metric}."
     direction = METRICS[study.metric].direction
-    best = results[0]
+    best = results[0] if results else None
     for result in results[1:]:
-        if direction.better(result.value, best.value):
+        if best is not None and direction.better(result.value, best.value):
             best = result
+    if carry != "best":
+        reason = f"{carry}: stage '{study.stages[following].name}' says `carry: {carry}`"
+        if best is not None and best.name != carry:
+            reason += f"; by its value {best.name} is the best ({study.metric} {best.value:.3f})"
+        return carry, reason + "."
+    if best is None:
+        return BASELINE, f"baseline: no cell of stage '{view.stage.name}' completed with a value of {study.metric}."
     return best.name, _reason(study, view.stage, best, results, len(view.cells), direction)
 
 

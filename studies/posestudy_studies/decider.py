@@ -14,12 +14,12 @@ from posestudy_studies.designs.base import View
 from posestudy_studies.designs.conditions import holds
 from posestudy_studies.designs.sampling import Sampler
 from posestudy_studies.designs.search import OUTCOMES, Log, Search, Uniform, Whole, choice_text
+from posestudy_studies.training import Training
 
 if TYPE_CHECKING:
     import optuna
 
 Json = dict[str, Any]
-
 
 _OPTUNA: dict[Direction, Literal["maximize", "minimize"]] = {Direction.MORE: "maximize", Direction.LESS: "minimize"}
 MOST_ASKED = 40
@@ -31,30 +31,39 @@ def ask(search: Search, view: View) -> tuple[Json, Json]:
 
     The sampler's random numbers are a function of study, stage and how many cells were asked for, so that
     asking twice about the same rows gives the same answer. A proposal that is at least as large as a cell that ran out
-    of memory, in all that drives memory, is asked for again.
+    of memory, in all that drives memory, is asked for again, at most `MOST_ASKED` times.
+
+    Raises:
+        PoseStudyError: the levels do not fit the configuration that the stage starts from.
     """
     out_of_memory = [cell.config for cell in _without_memory(view)]
+    start = Training.model_validate(view.stage.start)
+    kept: Json = {}
     for attempt in range(MOST_ASKED):
-        levels, kept = _asked_once(search, view, attempt)
-        if not any(_at_least(levels, view.stage.start, config) for config in out_of_memory):
+        levels, kept = _asked_once(search, view, attempt, kept.get("study_attrs", {}))
+        if not out_of_memory:
+            break
+        config = factors.apply(start, levels).model_dump(mode="json")
+        if not any(_at_least(config, known) for known in out_of_memory):
             break
     return levels, kept
 
 
-def _asked_once(search: Search, view: View, attempt: int) -> tuple[Json, Json]:
+def _asked_once(search: Search, view: View, attempt: int, remembered: Json) -> tuple[Json, Json]:
+    """One question; `remembered` is what the sampler noted in the study at earlier attempts."""
     from optuna.distributions import distribution_to_json
 
     study = _rebuilt(search, view)
-    # A sampler that is sure of what cannot be run would propose it for ever: then chance decides.
-    wanted = search.sampler if attempt < MOST_ASKED // 4 else Sampler(type="random")
-    study.sampler = optuna_sampling.sampler(wanted, _seed(view, attempt), _seed(view, -1))
+    before = deepcopy(_study_attrs(study))
+    _remember(study, remembered)
+    study.sampler = optuna_sampling.sampler(search.sampler, _seed(view, attempt), _seed(view, -1))
     trial = study.ask()
     space = distributions(search)
     levels: Json = {}
     pending = list(space)
     while pending:
         # In the file's order, but a factor after those its condition asks for.
-        factor = next((f for f in pending if not set(search.when(f) or {}) & set(pending)), pending[0])
+        factor = next(f for f in pending if not set(search.when(f) or {}) & set(pending))
         pending.remove(factor)
         if holds(search.when(factor), levels, view.stage.start):
             levels[factor] = search.level(factor, _suggest(trial, factor, space[factor]))
@@ -63,10 +72,19 @@ def _asked_once(search: Search, view: View, attempt: int) -> tuple[Json, Json]:
         "params": params,
         "distributions": {name: distribution_to_json(space[name]) for name in params},
         "system_attrs": dict(study.get_trials(deepcopy=False)[trial.number].system_attrs),
-        # What the sampler itself remembers: the place in a Sobol sequence, the parents of a generation.
-        "study_attrs": dict(study._storage.get_study_system_attrs(study._study_id)),
+        # What the sampler noted in the study: the place in a Sobol sequence, the parents of a generation.
+        "study_attrs": {name: value for name, value in _study_attrs(study).items() if before.get(name) != value},
     }
     return levels, kept
+
+
+def _study_attrs(study: optuna.Study) -> Json:
+    return dict(study._storage.get_study_system_attrs(study._study_id))
+
+
+def _remember(study: optuna.Study, attrs: Json) -> None:
+    for name, value in attrs.items():
+        study._storage.set_study_system_attr(study._study_id, name, value)
 
 
 def _suggest(trial: optuna.Trial, factor: str, kind: optuna.distributions.BaseDistribution) -> Any:
@@ -88,18 +106,22 @@ def _without_memory(view: View) -> list[CellRecord]:
     return [cell for cell in view.cells if cell.id in ids]
 
 
-def _at_least(levels: Json, start: Json, config: Json) -> bool:
-    """Whether `levels` on `start` need at least the memory of `config`: the same network, no smaller batch or input."""
-    mine = deepcopy(start)
-    for factor, level in levels.items():
-        factors.put(mine, factor, level)
-    same = all(mine.get(f) == config.get(f) for f in ("model", "backbone", "head", "codec", "amp"))
-    return same and mine["batch_size"] >= config["batch_size"] and _area(mine) >= _area(config)
+_NETWORK = ("model", "backbone", "head", "codec", "amp")
 
 
-def _area(config: Json) -> int:
-    width, height = config["input_size"]
-    return int(width) * int(height)
+def _at_least(config: Json, known: Json) -> bool:
+    """Whether `config` needs at least the memory of `known`: the same network, batch and sizes no smaller."""
+    same = all(config[factor] == known.get(factor) for factor in _NETWORK)
+    same = same and config["optimizer"]["type"] == known["optimizer"]["type"]
+    mine, theirs = config["heatmap_size"], known.get("heatmap_size")
+    # A heatmap size that follows the input is no smaller where the input is not.
+    heatmaps = mine == theirs or (mine is not None and theirs is not None and _area(mine) >= _area(theirs))
+    larger = config["batch_size"] >= known["batch_size"] and _area(config["input_size"]) >= _area(known["input_size"])
+    return bool(same and heatmaps and larger)
+
+
+def _area(size: list[int]) -> int:
+    return size[0] * size[1]
 
 
 def prunes(study: StudyRecord, stage: StageRecord) -> bool:
@@ -187,8 +209,7 @@ def _rebuilt(search: Search, view: View, asking: str | None = None, until: int =
     for trial in asked:
         study.add_trial(_frozen(search, view, trial, until if trial.uid == asking else None, worst))
     for trial in asked:
-        for name, value in (trial.optuna.get("study_attrs") or {}).items():
-            study._storage.set_study_system_attr(study._study_id, name, value)
+        _remember(study, trial.optuna.get("study_attrs") or {})
     return study
 
 

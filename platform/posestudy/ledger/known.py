@@ -86,10 +86,21 @@ def reusable(connection: sa.Connection, study: sa.RowMapping, key: str, seed: in
     if scope == "study":
         query = query.where(own)
     for row in connection.execute(query).mappings():
+        if row["study_id"] != study["id"] and _built_elsewhere(row["source"]):
+            continue
         result = _taken_over(connection, row, metric.name, metric.direction)
         if result is not None:
             return result
     return None
+
+
+def _built_elsewhere(source: Json | None) -> bool:
+    """Whether an imported result is of another configuration than its cell's, as its own study says in a footnote."""
+    while source is not None:
+        if source.get("elsewhere"):
+            return True
+        source = source.get("source")
+    return False
 
 
 def _taken_over(connection: sa.Connection, row: sa.RowMapping, metric: str, direction: Direction) -> KnownResult | None:

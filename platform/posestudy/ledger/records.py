@@ -181,7 +181,8 @@ class KnownResult:
 
     Attributes:
         source: `{"kind": "imported", "file", "line", "sha256", "remarks": [str]}`, where `remarks` are contradictions
-            in the source, as sentences; or `{"kind": "reused", "study", "stage", "cell", "number", "uid"}`.
+            in the source, as sentences (with `"elsewhere": true` where its author trained another configuration than
+            the cell's); or `{"kind": "reused", "study", "stage", "cell", "number", "uid"}`.
         values: `{epoch: {metric: number}}` under ledger names.
         final_value, ...: as `TrialRecord`'s, as the source states them; they need not follow from `values`.
     """

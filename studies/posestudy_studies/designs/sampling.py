@@ -40,7 +40,7 @@ class Pruner(Model):
     type: PrunerName = Field(
         "none",
         description="`median`: stops below the median of the others; `hyperband`, `successive_halving`: gives ever "
-        "more epochs to ever fewer trials; `patience`: stops what does not improve any more.",
+        "more epochs to ever fewer trials; `patience`: stops what has become worse.",
     )
     startup_trials: int = Field(5, ge=0, le=100_000, description="median: trials that must have completed first.")
     warmup_epochs: int = Field(0, ge=0, description="median: epochs in which no trial is stopped.")
@@ -52,8 +52,10 @@ class Pruner(Model):
     reduction: int = Field(
         3, ge=2, le=100, description="hyperband, successive_halving: one of this many trials goes on at each step."
     )
-    patience: int = Field(3, ge=0, le=100_000, description="patience: validations without improvement.")
-    min_delta: float = Field(0.0, ge=0, description="patience: what counts as improvement, in the metric's unit.")
+    patience: int = Field(
+        3, ge=0, le=100_000, description="patience: validations that may be worse than the best before."
+    )
+    min_delta: float = Field(0.0, ge=0, description="patience: how much worse, in the metric's unit, they may be.")
     wrapped: Annotated[Pruner | None, BeforeValidator(named)] = Field(
         None, description="patience: the pruner that decides once patience is at its end; null stops at once."
     )

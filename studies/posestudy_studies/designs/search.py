@@ -208,7 +208,16 @@ class Search(Design):
                 if text in texts[:i]
             ]
             wrong += condition_mistakes(("space", factor, "when"), factor, self.when(factor))
-        return wrong + self._objective_mistakes()
+        return wrong + self._circle_mistakes() + self._objective_mistakes()
+
+    def _circle_mistakes(self) -> list[Mistake]:
+        pending = list(self.space)
+        while free := [f for f in pending if not set(self.when(f) or {}) & set(pending) - {f}]:
+            pending = [f for f in pending if f not in free]
+        if not pending:
+            return []
+        found = f"conditions that wait for each other: {', '.join(pending)}"
+        return [Mistake(("space", pending[0], "when"), found, "a factor that is sampled before its condition is asked")]
 
     def _objective_mistakes(self) -> list[Mistake]:
         known = [*METRICS, *OUTCOMES]

@@ -85,8 +85,8 @@ class RunBuilder:
         """The next lines go on before `epoch`: what an earlier file says of it and later was trained again."""
         again = sorted(e for e in self._evaluations if e >= epoch)
         if again:
-            said = "epoch " + str(again[0]) if len(again) == 1 else f"epochs {again[0]} to {again[-1]}"
-            self.remarks.append(f"{said} were trained again after a resume; the later values stand.")
+            said = f"epoch {again[0]} was" if len(again) == 1 else f"epochs {again[0]} to {again[-1]} were"
+            self.remarks.append(f"{said} trained again after a resume; the later values stand.")
         self._evaluations = {e: v for e, v in self._evaluations.items() if e < epoch}
         self._steps = [step for step in self._steps if step.epoch < epoch]
 

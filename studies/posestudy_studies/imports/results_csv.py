@@ -30,7 +30,6 @@ _WORDS: Final[Mapping[str, Outcome]] = {
     "not_converge": Outcome.NOT_CONVERGED,
     "did_not_converge": Outcome.NOT_CONVERGED,
     "no_convergence": Outcome.NOT_CONVERGED,
-    "nan": Outcome.DIVERGED,
     "timeout": Outcome.TIMED_OUT,
 }
 _NUMBER: Final = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"

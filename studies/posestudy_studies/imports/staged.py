@@ -209,6 +209,7 @@ def _with_start(result: KnownResult, snapshot: Snapshot, stage: str, start: str,
     here = next((c for c in snapshot.cells if c.key == start), None)
     on = f"'{_shown(here)}'" if here else "another configuration"
     remark = f"it was built on '{entry.row.start}'; the staged logic builds this row on {on}."
+    # `elsewhere`: no other study takes this result for one of the cell's configuration.
     source = {**result.source, "remarks": [*result.source["remarks"], remark], "elsewhere": True}
     return dataclasses.replace(result, source=source)
 
