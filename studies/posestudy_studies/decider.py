@@ -12,7 +12,6 @@ from posestudy.vocabulary import METRICS, Direction, Outcome, TrialState
 from posestudy_studies import factors, optuna_sampling
 from posestudy_studies.designs.base import View
 from posestudy_studies.designs.conditions import holds
-from posestudy_studies.designs.sampling import Sampler
 from posestudy_studies.designs.search import OUTCOMES, Log, Search, Uniform, Whole, choice_text
 from posestudy_studies.training import Training
 

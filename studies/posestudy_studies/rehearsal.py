@@ -168,7 +168,7 @@ def _ended(trial: TrialRecord, result: KnownResult | None) -> TrialRecord:
     if result is None:
         return trial
     return replace(
-        trial, state=TrialState.DONE, outcome=result.outcome, message=result.message, source=result.source,
+        trial, state=TrialState.DONE, outcome=result.outcome, message=result.message, source=result.source or None,
         final_value=result.final_value, final_epoch=result.final_epoch, best_value=result.best_value,
         best_epoch=result.best_epoch, duration_s=result.duration_s, peak_memory_mb=result.peak_memory_mb,
     )  # fmt: skip
