@@ -165,11 +165,11 @@ def _over_images(
     draws = Resamples(len(base[0].image_ids), RESAMPLES)
     reference = matches.resampled(base, draws)
     differences = {name: matches.resampled(found, draws) - reference for name, found in drawable.items()}
-    ends = _max_t(differences)
+    ends = simultaneous(differences)
     return draws.images, {name: Interval(low, high, "bootstrap", draws.images) for name, (low, high) in ends.items()}
 
 
-def _max_t(differences: Mapping[str, Floats]) -> dict[str, tuple[float, float]]:
+def simultaneous(differences: Mapping[str, Floats]) -> dict[str, tuple[float, float]]:
     """Symmetric intervals that hold all at once: each row's bootstrap error in units of its own spread, then the
     quantile of the largest of them over the rows (Westfall and Young's max-t). The first value is the centre."""
     rows = np.stack(list(differences.values()))

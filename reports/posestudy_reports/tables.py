@@ -137,15 +137,19 @@ def _policy(stage: StageResult, cell: CellResult) -> str:
         return cell.cell.note or "baseline"
     reference = stage.baseline.cell.config if stage.baseline else stage.stage.start
     changes = [
-        f"{words.factor(n)} {words.level(at(reference, n))} {words.ARROW} {words.level(at(cell.cell.config, n))}"
+        f"{words.factor(n)} {words.level(at(reference, n), n)} {words.ARROW} {words.level(at(cell.cell.config, n), n)}"
         for n in stage.changed(cell)
     ]
     return ", ".join(changes) or "no change"
 
 
 def _parameters(stage: StageResult, cell: CellResult) -> str:
-    """The resolved levels of every factor the stage varies, so that rows can be read side by side."""
-    return words.levels({name: at(cell.cell.config, name) for name in stage.factors}) or words.DASH
+    """The resolved levels of every factor the stage varies, so that rows can be read side by side; without those
+    that are off here as in the baseline."""
+    reference = stage.baseline.cell.config if stage.baseline else stage.stage.start
+    levels = {name: at(cell.cell.config, name) for name in stage.factors}
+    shown = {n: v for n, v in levels.items() if not (v in (None, False) and at(reference, n) in (None, False))}
+    return words.levels(shown) or words.DASH
 
 
 def _numbers(result: StudyResult, cell: CellResult, spread: Spread | None, *, last: bool) -> Entry:

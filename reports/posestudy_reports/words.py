@@ -67,8 +67,9 @@ def factor(name: str) -> str:
     return short.replace(".", " ").replace("_", " ")
 
 
-def level(value: Any) -> str:
-    """A level as a table shows it: `5e-4`, `64x64` with a times sign, `on`, `prob 0.5`."""
+def level(value: Any, name: str = "") -> str:
+    """A level as a table shows it: `5e-4`, `on`, `prob 0.5`; for a factor `name` that is a size `64x64` with a times
+    sign, and of a web address its last part."""
     if value is None or value is False:
         return "off"
     if value is True:
@@ -80,16 +81,17 @@ def level(value: Any) -> str:
         mantissa = mantissa.rstrip("0").rstrip(".") if e else mantissa
         return f"{mantissa}e{int(exponent)}" if e else mantissa
     if isinstance(value, Mapping):
-        return ", ".join(f"{factor(str(k))} {level(v)}" for k, v in value.items() if v is not None) or "on"
+        return ", ".join(f"{factor(str(k))} {level(v, str(k))}" for k, v in value.items() if v is not None) or "on"
     if isinstance(value, Sequence) and not isinstance(value, str):
         parts = [level(v) for v in value]
-        return TIMES.join(parts) if len(parts) == 2 else f"[{', '.join(parts)}]"
-    return str(value)
+        return TIMES.join(parts) if name.endswith("_size") else f"[{', '.join(parts)}]"
+    text = str(value)
+    return text.rstrip("/").rpartition("/")[2] if text.startswith(("http://", "https://")) else text
 
 
 def levels(chosen: Mapping[str, Any]) -> str:
     """`sigma 1.5, lr 0.003`; empty for a baseline."""
-    return ", ".join(f"{factor(name)} {level(value)}" for name, value in chosen.items())
+    return ", ".join(f"{factor(name)} {level(value, name)}" for name, value in chosen.items())
 
 
 def quoted(name: str) -> str:

@@ -131,8 +131,10 @@ def test_the_frame_has_a_row_a_trial_and_a_column_a_factor():
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(1e-4, "1e-4"), (5e-4, "5e-4"), (0.0125, "0.0125"), (0.0, "0"), (1.5, "1.5"), ([64, 48], "64×48"), ({}, "on"),
-     (None, "off"), ({"prob": 0.5}, "prob 0.5"), ([8, 10, 12], "[8, 10, 12]")],
+    [(1e-4, "1e-4"), (5e-4, "5e-4"), (0.0125, "0.0125"), (0.0, "0"), (1.5, "1.5"), ([0.9, 0.999], "[0.9, 0.999]"), ({}, "on"),
+     (None, "off"), ({"prob": 0.5}, "prob 0.5"), ([8, 10], "[8, 10]"), ({"input_size": [64, 48]}, "input size 64×48"),
+     ("https://example.org/weights/hrnet_w32-36af842e.pth", "hrnet_w32-36af842e.pth"),
+     ("torchvision://resnet50", "torchvision://resnet50")],
 )  # fmt: skip
 def test_levels_in_words(value, text):
     assert words.level(value) == text

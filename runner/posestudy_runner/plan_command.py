@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -25,21 +26,34 @@ def plan(
     workers: Annotated[
         int | None, typer.Option("--workers", "-n", min=1, max=1024, help="Trials at a time; default: one a device.")
     ] = None,
+    results: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--results", metavar="FILE.csv", help="Suppose these results where there are none; may be repeated."
+        ),
+    ] = None,
     sets: Sets = None,
 ) -> None:
     """Show the cells of a study, what differs in each and what it will cost; trains nothing unless --measure."""
     from posestudy_runner import pricing
     from posestudy_studies import file
+    from posestudy_studies.imports import matching
     from posestudy_studies.plan import plan as planned
 
     settings = Settings.resolve()
     loaded, snapshot, snapshots = pricing.standing(file.load(study, sets or []), settings)
-    result = planned(loaded, snapshot=snapshot)
+    supposed = matching.TableResults(loaded, matching.entries(results or []))
+    result = planned(loaded, snapshot=snapshot, results=supposed)
+    for row in supposed.rows:
+        if row.place not in supposed.used:
+            what = f"stage '{row.row.stage}' has no '{row.row.shown}' that waits for a result"
+            typer.echo(f"{row.place}: not used; as things stand {what}", err=True)
     estimate = pricing.estimate(
         loaded,
         settings,
         snapshot=snapshot,
         snapshots=snapshots,
+        results=supposed,
         workers=workers,
         measure=measure,
         say=lambda line: typer.echo(line, err=True),
@@ -81,9 +95,9 @@ def _show(result: dict[str, Any], console: Console) -> None:
 def price(estimate: dict[str, Any]) -> list[str]:
     """The estimate in sentences."""
     lines = [f"{estimate['trials']} trials, {estimate['to_train']} of them still to train"]
-    if estimate["gpu_hours"] is None:
+    if estimate["to_train"] and estimate["gpu_hours"] is None:
         lines[0] += "; time unknown: `posestudy plan --measure` tries a few iterations, and what has run is remembered"
-    else:
+    elif estimate["to_train"]:
         based = "measured iterations" if estimate["basis"] == "measured" else "earlier trials"
         lines[0] += (
             f": {_hours(estimate['gpu_hours'])} of device time, {_hours(estimate['wall_hours'])} from start to end, "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,6 +13,7 @@ from posestudy.vocabulary import METRICS, Direction, Outcome, TrialState
 from posestudy_studies import factors, optuna_sampling
 from posestudy_studies.designs.base import View
 from posestudy_studies.designs.conditions import holds
+from posestudy_studies.designs.sampling import Sampler
 from posestudy_studies.designs.search import OUTCOMES, Log, Search, Uniform, Whole, choice_text
 from posestudy_studies.training import Training
 
@@ -22,7 +24,9 @@ Json = dict[str, Any]
 
 _OPTUNA: dict[Direction, Literal["maximize", "minimize"]] = {Direction.MORE: "maximize", Direction.LESS: "minimize"}
 MOST_ASKED = 40
-"""So often a proposal is asked for again that must run out of memory; the last one is taken."""
+"""So many proposals are asked for where each must run out of memory; the last one is taken."""
+MOST_LEARNT = 8
+"""So many of them the sampler makes, told each time that the one before would not fit; chance makes the others."""
 
 
 def ask(search: Search, view: View) -> tuple[Json, Json]:
@@ -37,25 +41,29 @@ def ask(search: Search, view: View) -> tuple[Json, Json]:
     """
     out_of_memory = [cell.config for cell in _without_memory(view)]
     start = Training.model_validate(view.stage.start)
-    kept: Json = {}
-    for attempt in range(MOST_ASKED):
-        levels, kept = _asked_once(search, view, attempt, kept.get("study_attrs", {}))
-        if not out_of_memory:
-            break
+    rejected: list[Json] = []
+    while True:
+        levels, kept = _asked_once(search, view, rejected)
+        if not out_of_memory or len(rejected) == MOST_ASKED - 1:
+            return levels, kept
         config = factors.apply(start, levels).model_dump(mode="json")
         if not any(_at_least(config, known) for known in out_of_memory):
-            break
-    return levels, kept
+            return levels, kept
+        rejected.append(kept)
 
 
-def _asked_once(search: Search, view: View, attempt: int, remembered: Json) -> tuple[Json, Json]:
-    """One question; `remembered` is what the sampler noted in the study at earlier attempts."""
+def _asked_once(search: Search, view: View, rejected: Sequence[Json]) -> tuple[Json, Json]:
+    """One question after those answered with the `optuna` JSON of `rejected`."""
     from optuna.distributions import distribution_to_json
 
     study = _rebuilt(search, view)
     before = deepcopy(_study_attrs(study))
-    _remember(study, remembered)
-    study.sampler = optuna_sampling.sampler(search.sampler, _seed(view, attempt), _seed(view, -1))
+    for kept in rejected:
+        _remember(study, kept["study_attrs"])
+        if search.sampler.type in optuna_sampling.MODELS:
+            study.add_trial(_too_large(kept, _worst(search, view)))
+    wanted = search.sampler if len(rejected) < MOST_LEARNT else Sampler(type="random")
+    study.sampler = optuna_sampling.sampler(wanted, _seed(view, len(rejected)), _seed(view, -1))
     trial = study.ask()
     space = distributions(search)
     levels: Json = {}
@@ -75,6 +83,15 @@ def _asked_once(search: Search, view: View, attempt: int, remembered: Json) -> t
         "study_attrs": {name: value for name, value in _study_attrs(study).items() if before.get(name) != value},
     }
     return levels, kept
+
+
+def _too_large(kept: Json, worst: list[float]) -> optuna.trial.FrozenTrial:
+    """A trial that was not started because it cannot fit, as one that ran out of memory."""
+    from optuna.distributions import json_to_distribution
+    from optuna.trial import create_trial
+
+    kinds = {name: json_to_distribution(kind) for name, kind in kept["distributions"].items()}
+    return create_trial(values=worst, params=kept["params"], distributions=kinds, constraints={"memory": 1.0})
 
 
 def _study_attrs(study: optuna.Study) -> Json:

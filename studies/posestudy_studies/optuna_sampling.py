@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 CONSTRAINED = frozenset({"tpe", "gp", "nsgaii"})
 """Samplers that learn from a violated constraint."""
+MODELS = frozenset({"tpe", "gp"})
+"""Those among them that learn from any trial, not only from those they bred."""
 
 
 def sampler(wanted: Sampler, seed: int, fixed_seed: int) -> optuna.samplers.BaseSampler:

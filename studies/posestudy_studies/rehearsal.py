@@ -20,7 +20,7 @@ from posestudy.ledger.records import (
     StudyRecord,
     TrialRecord,
 )
-from posestudy.vocabulary import TrialState
+from posestudy.vocabulary import Outcome, TrialState
 from posestudy_studies.advance import advance
 from posestudy_studies.spec import Study
 
@@ -28,6 +28,8 @@ Results = Callable[[StageRecord, CellRecord, int], KnownResult | None]
 """The result of one replicate, from its stage, its cell and its seed; None where there is none."""
 
 MOST_STEPS = 100_000
+TAKEN_OVER = (Outcome.COMPLETED, Outcome.OUT_OF_MEMORY, Outcome.DIVERGED, Outcome.NOT_CONVERGED)
+"""Outcomes that the ledger takes over within a study; see `posestudy.ledger.known`."""
 
 
 def nothing(stage: StageRecord, cell: CellRecord, seed: int) -> KnownResult | None:
@@ -122,11 +124,14 @@ class Rehearsal:
         self.snapshot = replace(held, trials=(*held.trials, *new))
 
     def _trained(self) -> dict[tuple[str, int], KnownResult]:
-        """By key and seed, the results of earlier stages, which the ledger would take over."""
+        """By key and seed, the results of the study's trials that the ledger would take over."""
+        if self.snapshot.study.document.get("reuse") == "none":
+            return {}
         keys = {cell.id: cell.key for cell in self.snapshot.cells}
         return {
             (keys[trial.cell_id], trial.seed): KnownResult(
                 outcome=trial.outcome,
+                message=trial.message,
                 source={"kind": "reused", "study": self.snapshot.study.name, "number": trial.number},
                 final_value=trial.final_value,
                 final_epoch=trial.final_epoch,
@@ -134,7 +139,7 @@ class Rehearsal:
                 best_epoch=trial.best_epoch,
             )
             for trial in reversed(self.snapshot.trials)
-            if trial.outcome is not None and trial.outcome.is_result
+            if trial.outcome in TAKEN_OVER
         }
 
     def _give(self, results: Results) -> bool:

@@ -9,9 +9,10 @@ import pytest
 
 from posestudy.ledger.records import ValueRecord
 from posestudy.vocabulary import Outcome, TrialState
-from posestudy_studies import decider
+from posestudy_studies import decider, factors
 from posestudy_studies.designs.base import View
 from posestudy_studies.designs.contract import stage_view, study_with
+from posestudy_studies.training import Training
 
 SPACE = {"optimizer.lr": {"log": [1e-5, 1e-2]}, "batch_size": {"int": [4, 64]}, "input_size": [[64, 64], [96, 96]]}
 EPOCHS = 5
@@ -185,7 +186,7 @@ PAIRS = [
     ("random", "median"),
     ("qmc", "none"),
     ("nsgaii", "none"),
-    ("gp", "none"),
+    pytest.param("gp", "none", marks=pytest.mark.slow),
 ]
 
 
@@ -197,7 +198,7 @@ def test_thirty_trials_equal_a_live_study(sampler, pruner):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
-@pytest.mark.parametrize(("sampler", "pruner"), [p for p in PAIRS if p[0] != "gp"] + [("nsgaii", "hyperband")])
+@pytest.mark.parametrize(("sampler", "pruner"), [*PAIRS[:-1], ("nsgaii", "hyperband")])
 def test_two_hundred_trials_equal_a_live_study(sampler, pruner):
     equal_a_live_study(sampler, pruner, 200)
 
@@ -240,35 +241,81 @@ def test_a_factor_is_sampled_only_where_its_condition_holds():
     assert seen == {"resnet18", "resnet34"}
 
 
-@pytest.mark.parametrize("name", ["tpe", "gp", "nsgaii", "random"])
+def in_memory(view, uid, levels, fits):
+    """`view` with the cell of trial `uid` configured so, and the trial ended as `fits(config)` says."""
+    trial = next(t for t in view.snapshot.trials if t.uid == uid)
+    (config,) = [
+        factors.apply(Training.model_validate(c.config), levels).model_dump(mode="json")
+        for c in view.snapshot.cells
+        if c.id == trial.cell_id
+    ]
+    cells = [
+        replace(c, levels=levels, config=config) if c.id == trial.cell_id else c for c in view.snapshot.cells
+    ]  # fmt: skip
+    view = View(replace(view.snapshot, cells=tuple(cells)), view.stage)
+    if fits(config):
+        return ended(view, uid, Outcome.COMPLETED, config["batch_size"] / 100)
+    return ended(view, uid, Outcome.OUT_OF_MEMORY, None)
+
+
+@pytest.mark.parametrize("name", ["tpe", pytest.param("gp", marks=pytest.mark.slow), "nsgaii", "qmc", "random"])
 def test_what_ran_out_of_memory_is_not_asked_for_again(name):
-    """Half of all batch sizes do not fit; nobody tells the sampler but the outcomes."""
+    """Half of all batch sizes do not fit, the larger the better; nobody tells the sampler but the outcomes."""
     search, view = start(
         sampler={"type": name, "startup_trials": 3, "population": 4},
-        pruner="none",
         space={"batch_size": {"int": [1, 64]}, "optimizer.lr": {"log": [1e-5, 1e-2]}},
     )
     asked = []
     for _ in range(16):
         levels, kept = decider.ask(search, view)
+        assert decider.ask(search, view) == (levels, kept)
         view, uid = added(view, kept)
-        cells = [
-            replace(c, levels=levels, config=c.config | {"batch_size": levels["batch_size"]})
-            if c.id == view.snapshot.trials[-1].cell_id
-            else c
-            for c in view.snapshot.cells
-        ]
-        view = View(replace(view.snapshot, cells=tuple(cells)), view.stage)
-        too_large = levels["batch_size"] > 32
+        view = in_memory(view, uid, levels, lambda config: config["batch_size"] <= 32)
         asked.append(levels["batch_size"])
-        outcome = Outcome.OUT_OF_MEMORY if too_large else Outcome.COMPLETED
-        view = ended(view, uid, outcome, None if too_large else levels["batch_size"] / 100)
     smallest = 65
     for batch in asked:
         assert batch < smallest
         smallest = min(smallest, batch) if batch > 32 else smallest
     assert any(batch > 32 for batch in asked)
-    assert any(batch <= 32 for batch in asked)
+    assert sum(batch <= 32 for batch in asked) >= 8
+
+
+def test_where_nothing_fits_the_search_asks_on():
+    search, view = start(sampler="random", space={"batch_size": [16, 32]})
+    for _ in range(4):
+        levels, kept = decider.ask(search, view)
+        view, uid = added(view, kept)
+        view = in_memory(view, uid, levels, lambda config: False)
+    assert len(view.snapshot.trials) == 5
+
+
+def test_a_smaller_input_is_asked_for_where_a_large_one_did_not_fit():
+    search, view = start(sampler="random", space={"batch_size": [16, 32], "input_size": [[64, 64], [96, 96]]})
+    asked = []
+    for _ in range(24):
+        levels, kept = decider.ask(search, view)
+        view, uid = added(view, kept)
+        view = in_memory(view, uid, levels, lambda config: config["input_size"] == [64, 64])
+        asked.append((levels["batch_size"], levels["input_size"][0]))
+    large = [batch for batch, width in asked if width == 96]
+    # At the most the larger batch first and then the smaller.
+    assert large in ([32, 16], [16])
+    assert {batch for batch, width in asked if width == 64} == {16, 32}
+
+
+def test_another_network_is_no_comparison_for_memory():
+    search, view = start(
+        sampler="random", space={"model": ["resnet18", "resnet34"], "batch_size": {"int": [1, 64]}}
+    )  # fmt: skip
+    asked = []
+    for _ in range(30):
+        levels, kept = decider.ask(search, view)
+        view, uid = added(view, kept)
+        view = in_memory(view, uid, levels, lambda config: config["model"] != "resnet34")
+        asked.append((levels["model"], levels["batch_size"]))
+    failed = [batch for model, batch in asked if model == "resnet34"]
+    assert failed == sorted(set(failed), reverse=True)
+    assert max(batch for model, batch in asked if model == "resnet18") > min(failed)
 
 
 def test_tpe_gets_better_than_its_random_start():

@@ -71,7 +71,7 @@ def _into_study(ledger: Ledger, path: Path, files: Sequence[Path], sets: Sequenc
     done = staged.import_table(ledger, loaded, path.read_text(encoding="utf-8"), matching.entries(files))
     for title, lines in (
         ("note", done.notes),
-        ("contradiction in the source", done.remarks),
+        ("remark", done.remarks),
         ("deviation", done.deviations),
         ("left out", done.left_out),
         ("waits to be trained", done.waiting),

@@ -15,6 +15,7 @@ from posestudy.ledger.records import (
     AddSeeds,
     CellRecord,
     Change,
+    Json,
     KnownResult,
     NewCell,
     OpenStage,
@@ -38,7 +39,7 @@ class Imported:
     Attributes:
         results: rows whose results the ledger holds now.
         rows: rows in all.
-        remarks: contradictions in the source, with their places.
+        remarks: contradictions in the source and rows built on another configuration, with their places.
         deviations: where the staged logic and the source went different ways.
         left_out: rows that have no place in the study, and why.
         waiting: replicates that must be trained before the study can go on.
@@ -204,14 +205,23 @@ def _again(cell: CellRecord, seeds: tuple[int, ...]) -> NewCell:
 def _with_start(result: KnownResult, snapshot: Snapshot, stage: str, start: str, entry: Entry) -> KnownResult:
     """The result, with a remark where its author built it on another configuration than the stage starts from."""
     base = _named(snapshot, entry.row.start, before=stage)
-    if base is None or base.key == start:
+    if base is None:
         return result
+    if base.key == start:
+        # What was built on a row that has a remark is of another configuration too, and needs none of its own.
+        return dataclasses.replace(result, source=result.source | _inherited(snapshot, base))
     here = next((c for c in snapshot.cells if c.key == start), None)
     on = f"'{_shown(here)}'" if here else "another configuration"
     remark = f"it was built on '{entry.row.start}'; the staged logic builds this row on {on}."
     # `elsewhere`: no other study takes this result for one of the cell's configuration.
     source = {**result.source, "remarks": [*result.source["remarks"], remark], "elsewhere": True}
     return dataclasses.replace(result, source=source)
+
+
+def _inherited(snapshot: Snapshot, base: CellRecord) -> Json:
+    """The mark that a result gets because of the one it was built on."""
+    of_base = (t.source for t in snapshot.trials if t.cell_id == base.id)
+    return {"elsewhere": True} if any(source and source.get("elsewhere") for source in of_base) else {}
 
 
 def _named(snapshot: Snapshot, name: str, before: str) -> CellRecord | None:

@@ -1,0 +1,302 @@
+"""`posestudy import` as a user runs it, on the ledger that `launch` then goes on with."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from posestudy.commands.app import main
+from posestudy.ledger import Ledger
+from posestudy.vocabulary import Direction, Outcome, TrialState
+from posestudy_studies.advance import advance
+from posestudy_studies.drawn_cats import draw
+
+STUDY = """\
+study: small
+dataset:
+  keypoints: cats
+  root: cats
+  train: {annotations: annotations/train.json, images: images}
+  val: {annotations: annotations/val.json, images: images}
+baseline:
+  model: resnet_tiny
+  input_size: [64, 64]
+  epochs: 20
+  validate_every: 5
+  batch_size: 8
+  optimizer: {type: Adam, lr: 1e-3}
+stages:
+  - name: target
+    design: variants
+    baseline_label: "0"
+    variants:
+      narrow: {sigma: 1.0, label: "1"}
+      wide: {sigma: 3.0, label: "2"}
+  - name: length
+    design: bisect
+    factor: epochs
+    between: [20, 40]
+    tolerance: 5
+  - name: batch
+    design: variants
+    variants:
+      small: {batch_size: 4, label: "8"}
+replicates: {seeds: [0]}
+"""
+TARGET = (
+    "stage,label,from,final,best\ntarget,0,,20: 0.1,20: 0.1\ntarget,1,0,20: 0.2,15: 0.3\ntarget,2,0,20: 0.15,20: 0.15\n"
+)
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("POSESTUDY_HOME", str(tmp_path / "home"))
+    Path("study.yaml").write_text(STUDY)
+    return tmp_path
+
+
+def table(text, name="results.csv"):
+    Path(name).write_text(text)
+    return name
+
+
+def open_ledger(place):
+    return Ledger.open(f"sqlite:///{place / 'home' / 'posestudy.db'}", create=False)
+
+
+def snapshot(place, name="small"):
+    ledger = open_ledger(place)
+    try:
+        return ledger.snapshot(name)
+    finally:
+        ledger.close()
+
+
+def rows(snap):
+    """(stage, cell, outcome, final, best, line) of every trial."""
+    stages = {s.id: s.name for s in snap.stages}
+    cells = {c.id: c for c in snap.cells}
+    return [
+        (stages[cells[t.cell_id].stage_id], cells[t.cell_id].name, t.outcome, t.final_value, t.best_value,
+         (t.source or {}).get("line"))
+        for t in snap.trials
+    ]  # fmt: skip
+
+
+def test_known_cells_are_done_and_the_others_wait_for_launch(place, capsys):
+    assert main(["import", table(TARGET), "--study", "study.yaml"]) == 0
+    said = capsys.readouterr().out
+    snap = snapshot(place)
+    assert [stage.carried for stage in snap.stages] == ["narrow", None]
+    assert rows(snap)[:3] == [
+        ("target", "baseline", "completed", 0.1, 0.1, 2),
+        ("target", "narrow", "completed", 0.2, 0.3, 3),
+        ("target", "wide", "completed", 0.15, 0.15, 4),
+    ]
+    # The second stage starts from what the numbers say; its baseline is the row that was just imported.
+    assert rows(snap)[3][:4] == ("length", "baseline", "completed", 0.2)
+    assert snap.trials[3].source["kind"] == "reused"
+    waiting = [t for t in snap.trials if t.state is TrialState.WAITING]
+    cells = {c.id: c for c in snap.cells}
+    assert [cells[t.cell_id].config["epochs"] for t in waiting] == [40, 30]
+    assert cells[waiting[0].cell_id].config["sigma"] == 1.0
+    assert said.count("waits to be trained: stage 'length'") == 2
+    assert "posestudy launch study.yaml" in said
+
+
+def train(ledger, name, value):
+    """What a worker writes of the next waiting trial."""
+    trial = ledger.claim(name, "worker", 60.0).trial
+    assert ledger.record_epoch(trial.uid, trial.fence, {20: {"coco/AP": value}}, None, 1.0)
+    assert ledger.finish(
+        trial.uid, trial.fence, Outcome.COMPLETED, None,
+        metric="coco/AP", direction=Direction.MORE, peak_memory_mb=None,
+    )  # fmt: skip
+
+
+def test_what_is_trained_later_goes_on_from_what_was_imported(place):
+    main(["import", table(TARGET), "--study", "study.yaml"])
+    ledger = open_ledger(place)
+    for value in (0.9, 0.5):
+        train(ledger, "small", value)
+    while changes := advance(ledger.snapshot("small")):
+        assert ledger.apply(ledger.study("small").id, changes)
+    snap = ledger.snapshot("small")
+    ledger.close()
+    # 40 epochs are better than 30 and 20, and the imported stage had carried a sigma of 1.
+    newest = {c.id: c for c in snap.cells}[snap.trials[-1].cell_id]
+    assert snap.stages[-1].name == "batch"
+    assert (newest.config["batch_size"], newest.config["epochs"], newest.config["sigma"]) == (4, 40, 1.0)
+
+
+def test_a_changed_number_makes_another_cell_win(place):
+    main(["import", table(TARGET.replace("20: 0.15,20: 0.15", "20: 0.25,20: 0.25")), "--study", "study.yaml"])
+    snap = snapshot(place)
+    assert snap.stages[0].carried == "wide"
+    assert "0.250" in snap.stages[0].carry_reason
+
+
+def test_importing_again_changes_nothing_and_a_longer_table_goes_further(place, capsys):
+    name = table(TARGET)
+    main(["import", name, "--study", "study.yaml"])
+    before = snapshot(place)
+    assert main(["import", name, "--study", "study.yaml"]) == 0
+    assert snapshot(place).trials == before.trials
+    waiting = "waits to be trained: stage 'length', cell '"
+    label = capsys.readouterr().out.partition(waiting)[2].partition("'")[0]
+    more = TARGET + f"length,{label},1,40: 0.3,40: 0.3\n"
+    assert main(["import", table(more, "more.csv"), "--study", "study.yaml"]) == 0
+    done = {row[3] for row in rows(snapshot(place)) if row[0] == "length" and row[2] is Outcome.COMPLETED}
+    assert done == {0.2, 0.3}
+    assert [row[1] for row in rows(snapshot(place)) if row[2] is None] == ["epochs_30"]
+
+
+def test_contradictions_are_kept_as_they_stand_and_said(place, capsys):
+    text = TARGET.replace("20: 0.2,15: 0.3", "20: 0.2,20: 0.3").replace("20: 0.15,20: 0.15", "25: 0.15,12: 0.1")
+    main(["import", table(text), "--study", "study.yaml"])
+    said = capsys.readouterr().out
+    trials = snapshot(place).trials
+    assert (trials[1].final_value, trials[1].best_value, trials[1].best_epoch) == (0.2, 0.3, 20)
+    assert trials[1].source["remarks"] == ["best 0.3 and final 0.2 are both said to be of epoch 20."]
+    assert trials[2].source["remarks"] == [
+        "final 0.15 (epoch 25) is better than best 0.1 (epoch 12).",
+        "final is of epoch 25, the cell trains 20.",
+        "best is of epoch 12, which is not evaluated (every 5).",
+    ]
+    assert "results.csv:3: best 0.3 and final 0.2" in said
+
+
+def test_where_the_source_went_another_way_is_said_and_marked(place, capsys):
+    text = TARGET + "length,epochs 40,0,40: 0.3,40: 0.3\n"
+    main(["import", table(text), "--study", "study.yaml"])
+    said = capsys.readouterr().out
+    assert (
+        "deviation: stage 'target': by the numbers '1' is best (coco/AP 0.200); "
+        "results.csv:5 went on from '0' (0.100)." in said
+    )
+    (trial,) = [t for t in snapshot(place).trials if t.final_value == 0.3]
+    assert trial.source["remarks"] == ["it was built on '0'; the staged logic builds this row on '1'."]
+
+
+def test_a_result_of_another_configuration_is_not_taken_over_by_another_study(place):
+    draw(Path("cats"), train=4, val=2, seed=1)
+    main(["import", table(TARGET + "length,epochs 40,0,40: 0.3,40: 0.3\n"), "--study", "study.yaml"])
+    other = STUDY.replace("study: small", "study: other")
+    Path("other.yaml").write_text(other)
+    # Of the same cells: those that stood on what their table says are reused, the one that did not is trained.
+    main(["import", table("stage,label,final\ntarget,0,20: 0.1\n", "one.csv"), "--study", "other.yaml"])
+    snap = snapshot(place, "other")
+    assert [row[2] for row in rows(snap)[:4]] == [Outcome.COMPLETED] * 4
+    longer = [c.id for c in snap.cells if c.config["epochs"] == 40]
+    assert [t.state for t in snap.trials if t.cell_id in longer] == [TrialState.WAITING]
+
+
+def test_rows_without_a_cell_are_said_and_left_out(place, capsys):
+    text = TARGET.replace("target,2,", "target,3,") + "length,7,0,33: 0.3,33: 0.3\n"
+    assert main(["import", table(text), "--study", "study.yaml"]) == 1
+    said = capsys.readouterr().out
+    assert "left out: results.csv:4: the staged logic has no cell '3' in stage 'target'" in said
+    assert "left out: results.csv:5: stage 'length' has not opened yet" in said
+    # Mended, the table goes in.
+    assert main(["import", table(TARGET), "--study", "study.yaml"]) == 0
+    assert snapshot(place).stages[0].carried == "narrow"
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("targets,1,,20: 0.2,", "results.csv:2:1: stage: found 'targets', expected a stage of study 'small'"),
+        ("target,1,,20: 48.5,", "write 0.485 for 48.5 percent"),
+    ],
+)
+def test_a_row_that_can_be_of_no_cell_is_a_mistake_and_nothing_goes_in(place, capsys, row, said):
+    assert main(["import", table(f"stage,label,from,final,best\n{row}\n"), "--study", "study.yaml"]) == 2
+    assert said in capsys.readouterr().err
+    assert main(["status"]) in (0, 2)
+    assert "small" not in capsys.readouterr().out
+
+
+def test_what_was_trained_stands_against_a_table(place, capsys):
+    draw(Path("cats"), train=4, val=2, seed=1)
+    main(["import", table("stage,label,final\ntarget,1,20: 0.2\n"), "--study", "study.yaml"])
+    ledger = open_ledger(place)
+    train(ledger, "small", 0.9)
+    ledger.close()
+    main(["import", table(TARGET, "all.csv"), "--study", "study.yaml"])
+    said = capsys.readouterr().out
+    assert "left out: all.csv:2: '0' was trained here; that result stands." in said
+    assert [row[3] for row in rows(snapshot(place))[:3]].count(0.9) == 1
+
+
+def test_a_closed_study_is_not_changed_by_another_table(place, capsys):
+    Path("short.yaml").write_text(STUDY.partition("  - name: length")[0])
+    assert main(["import", table(TARGET), "--study", "short.yaml"]) == 0
+    assert snapshot(place).study.state == "closed"
+    changed = table(TARGET.replace("0.15", "0.3"), "changed.csv")
+    assert main(["import", changed, "--study", "short.yaml"]) == 2
+    assert "--set study=NAME" in capsys.readouterr().err
+    assert main(["import", changed, "--study", "short.yaml", "--set", "study=again"]) == 0
+    assert snapshot(place, "again").stages[0].carried == "wide"
+
+
+def test_a_study_launched_with_its_data_keeps_it_where_the_data_is_not(place):
+    draw(Path("cats"), train=4, val=2, seed=1)
+    main(["import", table("stage,label,final\ntarget,0,20: 0.1\n"), "--study", "study.yaml"])
+    sealed = snapshot(place).study.document["dataset"]["fingerprint"]
+    Path("cats").rename("elsewhere")
+    assert main(["import", table(TARGET), "--study", "study.yaml"]) == 0
+    assert sealed
+    assert snapshot(place).study.document["dataset"]["fingerprint"] == sealed
+
+
+def test_a_search_takes_no_rows_because_it_draws_its_levels(place, capsys):
+    search = "  - name: find\n    design: search\n    space: {batch_size: [8, 16]}\n    cells: 3\n"
+    Path("study.yaml").write_text(STUDY.replace("  - name: batch\n", search + "  - name: batch\n"))
+    assert main(["import", table("stage,cell,final\nfind,cell_1,20: 0.2\n"), "--study", "study.yaml"]) == 2
+    assert "a stage of variants" in capsys.readouterr().err
+
+
+def test_logs_and_tables_become_a_closed_study_of_their_own(place, capsys):
+    lines = [{"mode": "train", "epoch": 1, "iter": 1, "lr": 0.1, "loss": 0.5, "time": 1.0, "memory": 100}]
+    lines += [{"mode": "val", "epoch": 1, "iter": 2, "lr": 0.1, "AP": 0.65777}]
+    for folder in ("a", "b"):
+        Path(folder).mkdir()
+        Path(folder, "training.log.json").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    files = ["a/training.log.json", "b/training.log.json", table(TARGET)]
+    assert main(["import", *files, "--name", "earlier"]) == 0
+    assert "the seed is not stated" in capsys.readouterr().out
+    snap = snapshot(place, "earlier")
+    assert snap.study.state == "closed"
+    assert [(s.name, s.state) for s in snap.stages] == [("target", "closed"), ("imported", "closed")]
+    assert [c.name for c in snap.cells][3:] == ["training", "training-2"]
+    assert snap.trials[3].final_value == 0.65777
+    assert main(["import", *files, "--name", "earlier"]) == 0
+    assert "holds just these results already" in capsys.readouterr().out
+    assert len(snapshot(place, "earlier").trials) == 5
+    assert main(["import", files[0], "--name", "earlier"]) == 2
+    assert "choose another --name" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([], "say either --study"),
+        (["--study", "study.yaml", "--name", "x"], "say either --study"),
+        (["--name", "a b"], "'a b'"),
+        (["--name", "x", "--metric", "coco/APP"], "did you mean 'coco/AP'?"),
+        (["--name", "x", "--set", "a=b"], "--study"),
+    ],
+)
+def test_wrong_options_are_told(place, capsys, options, said):
+    assert main(["import", table(TARGET), *options]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_file_that_is_missing_and_a_log_for_a_study_file_are_told(place, capsys):
+    assert main(["import", "nothing.csv", "--name", "x"]) == 2
+    Path("a.log.json").write_text("{}\n")
+    assert main(["import", "a.log.json", "--study", "study.yaml"]) == 2
+    said = capsys.readouterr().err
+    assert "nothing.csv: found no such file" in said
+    assert "--name NAME makes a study of logs" in said
