@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import optuna
 import pytest
-from projection_study import CONFIG, METRIC, begin, cell, create, epoch, finish, train
+from projection_study import CONFIG, DOCUMENT, METRIC, begin, cell, create, epoch, finish, train
 
 from posestudy.home import Home
 from posestudy.ledger import Ledger
@@ -93,6 +93,73 @@ def test_a_searched_stage_keeps_distributions_and_the_samplers_own_notes(setting
     assert chosen.system_attrs["hyperband:bracket"] == 1
     # The baseline was not sampled, but its level lies in the space and may teach a sampler.
     assert load(settings, "lr").trials[0].params == {"optimizer.lr": 0.001}
+
+
+def two_objectives(book: Ledger, second: str) -> None:
+    """A search of three sampled cells: two trained, one out of memory."""
+    kinds = {"optimizer.lr": optuna.distributions.FloatDistribution(1e-5, 1e-2, log=True)}
+    texts = {name: optuna.distributions.distribution_to_json(kind) for name, kind in kinds.items()}
+    document = {**DOCUMENT, "stages": [{"name": "lr", "design": "search", "objectives": [METRIC, second]}]}
+    record = book.put_study("cats", document, "study: cats\n")
+    cells = tuple(
+        cell(
+            f"s{i}",
+            {"optimizer.lr": lr},
+            {**CONFIG, "optimizer": {"type": "Adam", "lr": lr}},
+            optuna={"params": {"optimizer.lr": lr}, "distributions": texts},
+        )
+        for i, lr in enumerate((1e-4, 1e-3, 1e-2))
+    )
+    assert book.apply(record.id, [OpenStage(0, "lr", "search", "s0", CONFIG, cells)])
+    train(book, [0.1, 0.2, 0.3])
+    train(book, [0.4])
+    finish(book, begin(book), Outcome.OUT_OF_MEMORY, "9 GiB")
+
+
+def test_two_objectives_are_optunas_two_directions(settings: Settings, book: Ledger) -> None:
+    two_objectives(book, "duration_s")
+    send(settings, book)
+    study = load(settings, "lr")
+    assert [direction.name for direction in study.directions] == ["MAXIMIZE", "MINIMIZE"]
+    assert study.metric_names == [METRIC, "duration_s"]
+    assert [t.state.name for t in study.trials] == ["COMPLETE", "COMPLETE", "FAIL"]
+    durations = [t.duration_s for t in sorted(book.snapshot("cats").trials, key=lambda t: t.number)]
+    assert [t.values for t in study.trials] == [[0.3, durations[0]], [0.4, durations[1]], None]
+    # The second is better and was quicker: nothing else is worth having.
+    assert [t.number for t in study.best_trials] == [1]
+    assert send(settings, book) == 0
+
+
+def test_a_second_metric_is_read_from_the_last_epoch(settings: Settings, book: Ledger) -> None:
+    two_objectives(book, "loss")
+    send(settings, book)
+    assert [t.values for t in load(settings, "lr").trials] == [[0.3, 1 / 3], [0.4, 1.0], None]
+    assert [t.number for t in load(settings, "lr").best_trials] == [0, 1]
+
+
+def test_a_trial_with_two_objectives_grows_and_is_rebuilt_equal(settings: Settings, book: Ledger) -> None:
+    kinds = {"sigma": optuna.distributions.FloatDistribution(1.0, 3.0)}
+    texts = {name: optuna.distributions.distribution_to_json(kind) for name, kind in kinds.items()}
+    document = {**DOCUMENT, "stages": [{"name": "sigma", "design": "search", "objectives": [METRIC, "peak_memory_mb"]}]}
+    record = book.put_study("cats", document, "study: cats\n")
+    asked = {"params": {"sigma": 2.0}, "distributions": texts}
+    cells = (cell("s0", {"sigma": 2.0}, {**CONFIG, "sigma": 2.0}, optuna=asked),)
+    assert book.apply(record.id, [OpenStage(0, "sigma", "search", "s0", CONFIG, cells)])
+    claim = begin(book)
+    epoch(book, claim, 1, 0.1)
+    send(settings, book)
+    study_id = load(settings, "sigma")._study_id
+    assert load(settings, "sigma").trials[0].state.name == "RUNNING"
+    epoch(book, claim, 2, 0.2)
+    finish(book, claim)
+    send(settings, book)
+    [trial] = load(settings, "sigma").trials
+    assert (trial.state.name, trial.values) == ("COMPLETE", [0.2, 300.0])
+    assert load(settings, "sigma")._study_id == study_id
+    again = replace(settings, optuna_url=f"sqlite:///{settings.home.root / 'again.db'}")
+    send(again, book)
+    [rebuilt] = load(again, "sigma").trials
+    assert (rebuilt.values, rebuilt.params, rebuilt.user_attrs) == (trial.values, trial.params, trial.user_attrs)
 
 
 def test_a_growing_stage_keeps_its_optuna_study(settings: Settings, book: Ledger) -> None:

@@ -49,7 +49,8 @@ def as_json(snapshot: Snapshot, run_ids: dict[str, str]) -> dict[str, Any]:
             "uid": trial.uid,
             "state": trial.state,
             "label": cells[trial.cell_id].label,
-            "epoch": trial.ckpt_epoch,
+            "epoch": _epoch(trial),
+            "source": trial.source,
             "epochs": cells[trial.cell_id].config.get("epochs"),
             "message": trial.message,
         }
@@ -70,6 +71,11 @@ def exit_code(snapshot: Snapshot) -> int:
 
 def _number(value: float | None, epoch: int | None) -> str:
     return "" if value is None else f"{epoch}: {value:.3f}"
+
+
+def _epoch(trial: TrialRecord) -> int:
+    """Finished epochs; of a result that was not trained here, those its source had."""
+    return trial.ckpt_epoch if trial.source is None else trial.final_epoch or 0
 
 
 def _standing(trial: TrialRecord) -> str:
@@ -93,10 +99,10 @@ def _rows(snapshot: Snapshot) -> list[tuple[str, ...]]:
                 cell.name,
                 str(trial.seed),
                 _standing(trial),
-                f"{trial.ckpt_epoch}/{epochs}",
+                f"{_epoch(trial)}/{epochs}",
                 _number(trial.final_value, trial.final_epoch),
                 _number(trial.best_value, trial.best_epoch),
-                str(attempts.count(trial.uid)),
+                str(attempts.count(trial.uid)) if trial.source is None else str(trial.source.get("kind")),
             )
         )
     return rows
