@@ -55,7 +55,7 @@ def _draw(curves: Sequence[Curve], metric: Metric) -> str:
 
     figure = Figure(figsize=(170 / 25.4, 62 / 25.4))
     FigureCanvasSVG(figure)
-    axes = figure.add_axes((0.075, 0.165, 0.6, 0.79))
+    axes = figure.add_axes((0.09, 0.165, 0.585, 0.79))
     for curve in curves:
         axes.plot(
             curve.epochs,

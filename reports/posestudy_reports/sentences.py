@@ -106,10 +106,10 @@ def _noise(result: StudyResult) -> tuple[str, ...]:
         seeds = best.final.count, baseline.final.count
         smallest, gain = floor.between(*seeds), best.final.mean - baseline.final.mean
         relation = "more" if abs(gain) > smallest else "not more"
+        size = words.precise(smallest, result.metric)
         found.append(
-            f"Taken alone, the best cell differs from the first baseline by {relation} than the "
-            f"{words.precise(smallest, result.metric)} that {seeds[0]} and {seeds[1]} seeds can resolve; the tables compare "
-            "all their rows at once and so ask for more."
+            f"Taken alone, the best cell differs from the first baseline by {relation} than the {size} that {seeds[0]} "
+            f"and {seeds[1]} seeds can resolve; the tables compare all their rows at once and so ask for more."
         )
     return tuple(found)
 

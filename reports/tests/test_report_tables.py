@@ -131,7 +131,8 @@ def test_the_frame_has_a_row_a_trial_and_a_column_a_factor():
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(1e-4, "1e-4"), (5e-4, "5e-4"), (0.0125, "0.0125"), (0.0, "0"), (1.5, "1.5"), ([0.9, 0.999], "[0.9, 0.999]"), ({}, "on"),
+    [(1e-4, "1e-4"), (5e-4, "5e-4"), (0.0125, "0.0125"), (0.0, "0"), (1.5, "1.5"), ({}, "on"),
+     ([0.9, 0.999], "[0.9, 0.999]"),
      (None, "off"), ({"prob": 0.5}, "prob 0.5"), ([8, 10], "[8, 10]"), ({"input_size": [64, 48]}, "input size 64×48"),
      ("https://example.org/weights/hrnet_w32-36af842e.pth", "hrnet_w32-36af842e.pth"),
      ("torchvision://resnet50", "torchvision://resnet50")],
@@ -157,13 +158,11 @@ def test_the_summary_holds_the_gain_against_what_the_seeds_can_resolve():
         "Over the 3 seeds of the first baseline AP has a standard deviation of 0.0056: the smallest difference that "
         "can be resolved is 0.034 between single seeds and 0.020 with 3 seeds a cell (95 %, one comparison)."
     )
-    assert (
-        gain == "The best cell differs from the first baseline by more than the 0.028 that 1 and 3 seeds can resolve."
-    )
+    assert "by more than the 0.028 that 1 and 3 seeds can resolve" in gain
     study = Builder()
     study.stage("a")
     for name, scores in (("baseline", (0.3, 0.32)), ("x", (0.31, 0.33))):
         study.cell(name, {})
         for seed, score in enumerate(scores):
             study.trial(scores=(score,), seed=seed)
-    assert "by not more than the 0.18 that 2 and 2 seeds can resolve" in study.report().summary[-1]
+    assert "by not more than the 0.180 that 2 and 2 seeds can resolve" in study.report().summary[-1]

@@ -109,11 +109,15 @@ def joint_changes(plan: Json) -> list[str]:
     groups: dict[tuple[str, str], list[str]] = {}
     for row in plan["joint"]:
         groups.setdefault((row["stage"], ", ".join(row["factors"])), []).append(row["label"] or row["cell"])
-    return [
-        f"joint change in stage '{stage}': {', '.join(rows)} {'change' if len(rows) > 1 else 'changes'} {names} "
-        "at once; none of these differences is the effect of one factor"
-        for (stage, names), rows in groups.items()
-    ]
+    found = []
+    for (stage, names), labels in groups.items():
+        counted = {label: labels.count(label) for label in labels}
+        rows = ", ".join(f"{label} ({count} rows)" if count > 1 else label for label, count in counted.items())
+        found.append(
+            f"joint change in stage '{stage}': {rows} {'change' if len(labels) > 1 else 'changes'} {names} "
+            "at once; none of these differences is the effect of one factor"
+        )
+    return found
 
 
 def leaks_of(study: Study) -> list[Json]:

@@ -83,6 +83,16 @@ def test_an_old_log_whose_first_lines_are_lost(tmp_path):
     assert run.seed is None
 
 
+def test_a_log_of_the_shape_of_the_students(tmp_path):
+    """`../shared/specs/cat.md` section 7: 210 epochs of 35 iterations, 42 validations, 12 lines and the first lost."""
+    scores = {epoch: 0.6 + epoch / 10_000 for epoch in range(5, 211, 5)} | {180: 0.66565, 210: 0.65777}
+    run = only(write(tmp_path / "training.log.json", old_log(210, 35, scores)[12:])).run
+    found = run.scores("coco/AP")
+    assert (len(found), found[-1], max(found, key=lambda pair: pair[1])) == (42, (210, 0.65777), (180, 0.66565))
+    assert run.remarks == ("the log starts late: 12 iterations of epoch 1 before it are lost.",)
+    assert run.duration_s == pytest.approx(7338 * 0.5)
+
+
 def test_lines_lost_within_and_whole_epochs_lost_are_told_apart(tmp_path):
     lines = [line for line in old_log() if line["epoch"] > 1]
     del lines[8:10]
