@@ -15,11 +15,12 @@ from typing import Final, Literal
 import numpy as np
 
 from posestudy.ledger.records import TrialRecord
+from posestudy.vocabulary import Metric
 from posestudy_reports import bootstrap
 from posestudy_reports.bootstrap import Floats, Matches, Resamples
 from posestudy_reports.footnotes import imported_from
 from posestudy_reports.results import CellResult, StageResult, StudyResult
-from posestudy_studies import replication, resolution
+from posestudy_studies import resolution
 
 Saved = Callable[[TrialRecord], Matches | None]
 Method = Literal["bootstrap", "paired t", "pooled t", "range"]
@@ -29,6 +30,7 @@ RESAMPLES: Final = 2000
 FEWEST_PAIRS: Final = 3
 """Fewer pairs of seeds give their range, which has no confidence."""
 _SAME: Final = 1e-6
+_NEAR: Final = 4.0
 
 
 @dataclass(frozen=True)
@@ -186,28 +188,53 @@ def simultaneous(differences: Mapping[str, Floats]) -> dict[str, tuple[float, fl
 
 
 def _over_seeds(result: StudyResult, baseline: CellResult, rows: Sequence[CellResult]) -> dict[str, Interval]:
-    """By cell: paired t from three pairs of seeds on, the range of two, else a t with the study's pooled spread.
+    """By cell: paired t from three pairs of seeds on, the range of two, else a t with the spread of other cells.
 
     Bonferroni over the rows that have a t, since a bootstrap over so few seeds means nothing.
     """
-    sd = replication.spread(result.snapshot)
     pairs = {cell.cell.name: _paired(cell, baseline) for cell in rows}
-    with_t = sum(len(p) >= FEWEST_PAIRS or (len(p) < 2 and sd is not None) for p in pairs.values())
+    pooled = {cell.cell.name: spread_near(result, cell, baseline) for cell in rows if len(pairs[cell.cell.name]) < 2}
+    with_t = sum(len(p) >= FEWEST_PAIRS for p in pairs.values()) + sum(sd is not None for sd in pooled.values())
     confidence = 1 - (1 - CONFIDENCE) / max(1, with_t)
     found: dict[str, Interval] = {}
     for cell in rows:
         name, mine = cell.cell.name, pairs[cell.cell.name]
-        if len(mine) >= FEWEST_PAIRS:
-            interval = resolution.paired(mine, confidence)
-            if interval is not None:
-                found[name] = Interval(*interval, "paired t", len(mine))
+        sd = pooled.get(name)
+        if len(mine) >= FEWEST_PAIRS and (ends := resolution.paired(mine, confidence)):
+            found[name] = Interval(*ends, "paired t", len(mine))
         elif len(mine) == 2:
             found[name] = Interval(min(mine), max(mine), "range", 2)
-        elif sd is not None:
-            interval = resolution.difference(cell.finals, baseline.finals, sd, confidence)
-            if interval is not None:
-                found[name] = Interval(*interval, "pooled t", sd[1])
+        elif sd and (ends := resolution.difference(cell.finals, baseline.finals, sd, confidence)):
+            found[name] = Interval(*ends, "pooled t", sd[1])
     return found
+
+
+def spread_near(result: StudyResult, *cells: CellResult) -> resolution.Spread | None:
+    """The spread over seeds, pooled over the cells of the study that may stand for `cells`.
+
+    A share varies least near 0 and 1: seeds that all stay at AP 0.002 say nothing of those of a network at 0.5. So a
+    cell counts only where its p (1 - p) is within a factor of four of the largest of `cells`.
+    """
+    needed = max((_scale(result.metric, cell.finals) for cell in cells if cell.finals), default=0.0)
+    scales = [(group, _scale(result.metric, group)) for group in _replicates(result)]
+    return resolution.pooled_sd([group for group, own in scales if needed / _NEAR <= own <= needed * _NEAR])
+
+
+def _scale(metric: Metric, values: Sequence[float]) -> float:
+    """What the variance of the metric is about proportional to: p (1 - p) of a share, nothing known of others."""
+    mean = math.fsum(values) / len(values)
+    return mean * (1 - mean) if metric.unit == "1" and 0 <= mean <= 1 else 1.0
+
+
+def _replicates(result: StudyResult) -> list[list[float]]:
+    """The final values of each configuration with several seeds, in whichever stages they were trained. What a later
+    stage takes over from an earlier one is the same number, not one more."""
+    found: dict[str, dict[int, float]] = {}
+    for stage in result.stages:
+        for cell in stage.cells:
+            mine = found.setdefault(cell.cell.key, {})
+            mine.update({t.seed: t.final_value for t in cell.completed if t.final_value is not None})
+    return [list(seeds.values()) for seeds in found.values() if len(seeds) > 1]
 
 
 def _paired(cell: CellResult, baseline: CellResult) -> list[float]:
@@ -234,18 +261,18 @@ class NoiseFloor:
     df: int
     replicates: int
 
-    def between(self, left: int, right: int) -> float:
-        """The smallest difference that cells of `left` and `right` seeds can resolve."""
-        single = resolution.smallest_resolvable(self.sd, self.df, 1, CONFIDENCE)
-        return single * math.sqrt((1 / left + 1 / right) / 2)
-
 
 def noise_floor(result: StudyResult) -> NoiseFloor | None:
     """From the seeds of the first stage's baseline; else from those of all cells; None with one seed everywhere."""
     baseline = result.stages[0].baseline if result.stages else None
-    counts = [n for stage in result.stages for cell in stage.cells if (n := len(cell.finals)) > 1]
+    groups = _replicates(result)
     own = baseline.finals if baseline and len(baseline.finals) > 1 else ()
-    spread = resolution.pooled_sd([own]) if own else replication.spread(result.snapshot)
+    spread = resolution.pooled_sd([own] if own else groups)
     if spread is None:
         return None
-    return NoiseFloor(len(own), *spread, replicates=max(counts))
+    return NoiseFloor(len(own), *spread, replicates=max(len(group) for group in [own, *groups]))
+
+
+def smallest(spread: resolution.Spread, left: int, right: int) -> float:
+    """The smallest difference that means of `left` and `right` seeds with this spread can resolve at 95 %."""
+    return resolution.smallest_resolvable(*spread, 1, CONFIDENCE) * math.sqrt((1 / left + 1 / right) / 2)

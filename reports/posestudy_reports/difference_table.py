@@ -85,7 +85,7 @@ def _interval(interval: Interval | None, metric: Metric) -> Entry:
     about = {
         "bootstrap": f"bootstrap, {words.count(interval.count, 'image')}",
         "paired t": f"paired t, {words.count(interval.count, 'seed')}",
-        "pooled t": f"pooled t, {words.count(interval.count, 'degree')} of freedom",
+        "pooled t": f"pooled t, df {interval.count}",
         "range": f"range of {words.count(interval.count, 'seed')}, no confidence",
     }
     return Entry(ends, about[interval.method])
@@ -102,10 +102,14 @@ def _remarks(metric: Metric, comparison: Comparison) -> tuple[str, ...]:
             "at once (max-t)."
         )
     if methods & {"paired t", "pooled t"}:
-        pooled = "; pooled t: too few seeds of its own, so with the spread of the study's other seeds"
         found.append(
             "Over seeds: networks trained again, evaluated on these images; Student's t on the differences of equal "
-            f"seeds, {_PERCENT} for all rows at once (Bonferroni){pooled if 'pooled t' in methods else ''}."
+            f"seeds, {_PERCENT} for all rows at once (Bonferroni)."
+        )
+    if "pooled t" in methods:
+        found.append(
+            "Pooled t: too few seeds of its own, so with the spread between seeds of the study's cells about as good; "
+            "df are its degrees of freedom."
         )
     if "range" in methods:
         found.append(f"With fewer than {FEWEST_PAIRS} seeds, over seeds is the range of what was seen.")

@@ -118,20 +118,16 @@ def of_outcome(result: StudyResult, cell: CellResult) -> list[str]:
     if cell.completed and missing:
         odd = words.listing([f"seed {t.seed} {result.state(t)}" for t in missing])
         notes.append(f"Of {words.count(len(cell.trials), 'seed')} not in the mean: {odd}.")
-    for outcome in (Outcome.OUT_OF_MEMORY, Outcome.NOT_CONVERGED, Outcome.DIVERGED):
-        trials = [t for t in missing if t.outcome is outcome]
-        notes += _memory(result, trials) if outcome is Outcome.OUT_OF_MEMORY else _why(trials)
-    return notes
+    limit = (result.snapshot.study.document.get("budget") or {}).get("memory_mb")
+    if limit and any(t.outcome is Outcome.OUT_OF_MEMORY and imported_from(t) is None for t in missing):
+        notes.append(f"The study allows a trial {limit:,.0f} MiB.")
+    return notes + _why([t for t in missing if t.outcome in (Outcome.NOT_CONVERGED, Outcome.DIVERGED)])
 
 
-def _memory(result: StudyResult, trials: Sequence[TrialRecord]) -> list[str]:
-    peaks = [t.peak_memory_mb for t in trials if t.peak_memory_mb]
-    if not peaks:
-        return []
-    budget = result.snapshot.study.document.get("budget") or {}
-    limit = budget.get("memory_mb") if all(t.source is None for t in trials) else None
-    allowed = f"; the budget allows {limit:,.0f} MiB" if limit else ""
-    return [f"Out of memory at a peak of {max(peaks):,.0f} MiB{allowed}."]
+def peak(cell: CellResult) -> str:
+    """`peak 955 MiB` for a row that ran out of memory; empty for others."""
+    peaks = [t.peak_memory_mb for t in cell.trials if t.outcome is Outcome.OUT_OF_MEMORY and t.peak_memory_mb]
+    return f"peak {max(peaks):,.0f} MiB" if peaks else ""
 
 
 def _why(trials: Sequence[TrialRecord]) -> list[str]:

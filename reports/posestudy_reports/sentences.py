@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from posestudy.vocabulary import Metric, Outcome, TrialState
 from posestudy_reports import footnotes, words
-from posestudy_reports.comparison import NoiseFloor, noise_floor
+from posestudy_reports.comparison import NoiseFloor, noise_floor, smallest, spread_near
 from posestudy_reports.expectation import expectation
 from posestudy_reports.results import CellResult, StageResult, StudyResult
 
@@ -97,32 +97,40 @@ def _noise(result: StudyResult) -> tuple[str, ...]:
     """The smallest difference the study can resolve, and whether the best cell's gain is one."""
     floor, baseline = noise_floor(result), result.stages[0].baseline if result.stages else None
     best = result.best[1] if result.best else None
-    comparable = best is not baseline and best is not None and baseline is not None and baseline.final is not None
+    pair = (best, baseline) if best and baseline and best is not baseline and baseline.final else None
     if floor is None:
         text = "With one seed a cell, a difference as small as that between two seeds says nothing."
-        return (text,) if comparable else ()
-    found = [_floor(floor, result.metric)]
-    if comparable and best and best.final and baseline and baseline.final:
-        seeds = best.final.count, baseline.final.count
-        smallest, gain = floor.between(*seeds), best.final.mean - baseline.final.mean
-        relation = "more" if abs(gain) > smallest else "not more"
-        size = words.precise(smallest, result.metric)
-        found.append(
-            f"Taken alone, the best cell differs from the first baseline by {relation} than the {size} that {seeds[0]} "
-            f"and {seeds[1]} seeds can resolve; the tables compare all their rows at once and so ask for more."
-        )
-    return tuple(found)
+        return (text,) if pair else ()
+    return (_floor(floor, result.metric), *([_gain(result, *pair)] if pair else []))
 
 
 def _floor(floor: NoiseFloor, metric: Metric) -> str:
     whose = f"the {floor.baseline_seeds} seeds of the first baseline"
     if not floor.baseline_seeds:
         whose = "the seeds of its cells"
+    spread, most = (floor.sd, floor.df), floor.replicates
     text = (
         f"Over {whose} {metric.short} has a standard deviation of {words.precise(floor.sd, metric)}: the smallest "
-        f"difference that can be resolved is {words.precise(floor.between(1, 1), metric)} between single seeds"
+        f"difference that can be resolved there is {words.precise(smallest(spread, 1, 1), metric)} between single seeds"
     )
-    if floor.replicates > 1:
-        most = floor.replicates
-        text += f" and {words.precise(floor.between(most, most), metric)} with {most} seeds a cell"
+    if most > 1:
+        text += f" and {words.precise(smallest(spread, most, most), metric)} with {most} seeds a cell"
     return f"{text} (95 %, one comparison)."
+
+
+def _gain(result: StudyResult, best: CellResult, baseline: CellResult) -> str:
+    """The best cell against the first baseline, by seeds of cells as good as it; that is no row of any table."""
+    spread = spread_near(result, best, baseline)
+    if spread is None:
+        return (
+            "No cell near the best one was trained with several seeds, so what seeds make of its difference from the "
+            "first baseline is not known."
+        )
+    seeds = len(best.finals), len(baseline.finals)
+    least = smallest(spread, *seeds)
+    gain = best.final.mean - baseline.final.mean if best.final and baseline.final else 0.0
+    return (
+        f"Taken alone, the best cell differs from the first baseline by {'more' if abs(gain) > least else 'not more'} "
+        f"than the {words.precise(least, result.metric)} that {seeds[0]} and {seeds[1]} seeds can resolve; the tables "
+        "compare all their rows at once and so ask for more."
+    )

@@ -113,7 +113,7 @@ def _row(
         replace(_numbers(result, cell, cell.best, last=False), emphasis=best, marks=odd),
         _delta(result, stage, comparison, cell),
         Entry(words.duration(sum(times) / len(times)) if times else words.DASH),
-        replace(_outcome(result, cell), marks=why),
+        replace(_outcome(result, cell), detail=footnotes.peak(cell), marks=why),
     )
     return _addressed(result, cell, entries)
 
@@ -145,15 +145,16 @@ def _policy(stage: StageResult, cell: CellResult) -> str:
 
 def _parameters(stage: StageResult, cell: CellResult) -> str:
     """The resolved levels of every factor the stage varies, so that rows can be read side by side; without those
-    that are off here as in the baseline."""
+    that are off here as in the baseline, and those that a group of factors holds already."""
     reference = stage.baseline.cell.config if stage.baseline else stage.stage.start
-    levels = {name: at(cell.cell.config, name) for name in stage.factors}
+    whole = [n for n in stage.factors if not any(n.startswith(f"{group}.") for group in stage.factors)]
+    levels = {name: at(cell.cell.config, name) for name in whole}
     shown = {n: v for n, v in levels.items() if not (v in (None, False) and at(reference, n) in (None, False))}
     return words.levels(shown) or words.DASH
 
 
 def _numbers(result: StudyResult, cell: CellResult, spread: Spread | None, *, last: bool) -> Entry:
-    """`150: 0.485`, with the range of the seeds below; an outcome stands where there is no number."""
+    """`150: 0.485`, with the range of the seeds below; where there is no final number, an outcome stands."""
     metric = result.metric
     if spread is not None:
         first, final = spread.epochs
@@ -165,6 +166,8 @@ def _numbers(result: StudyResult, cell: CellResult, spread: Spread | None, *, la
     if stopped and not last:  # pruned or out of time: what it reached is a result, though not one to rank
         trial = stopped[0]
         return Entry(f"{trial.best_epoch}: {words.score(trial.best_value or 0.0, metric)}")
+    if not last:
+        return Entry(words.DASH)
     return Entry(words.listing(list(dict.fromkeys(result.state(t) for t in cell.trials))) or "not run")
 
 

@@ -5,16 +5,21 @@ from __future__ import annotations
 import contextlib
 import copy
 import io
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from xtcocotools.coco import COCO
 from xtcocotools.cocoeval import COCOeval
 
+from posestudy_reports import bootstrap
 from posestudy_reports.bootstrap import Matches
+from posestudy_runner.matches import save_matches
 
 Json = dict[str, Any]
 KEYPOINTS = 17
@@ -83,18 +88,25 @@ def _animal(random: np.random.Generator, image: int, number: int) -> Json:
     }  # fmt: skip
 
 
-def evaluated(drawn: Drawn, results: Sequence[Json]) -> COCOeval:
-    """COCOeval, evaluated, accumulated and summarized as MMPose's CocoMetric does it."""
-    truth = COCO()
-    truth.dataset = {
+def truth(drawn: Drawn) -> COCO:
+    """The ground truth as COCO's own class."""
+    found = COCO()
+    found.dataset = {
         "images": copy.deepcopy(drawn.images),
         "annotations": copy.deepcopy(drawn.annotations),
         "categories": [{"id": 1, "name": "cat", "keypoints": ["k"] * KEYPOINTS, "skeleton": []}],
     }
-    truth.anno_file = [""]
+    found.anno_file = [""]
     with contextlib.redirect_stdout(io.StringIO()):
-        truth.createIndex()
-        evaluation = COCOeval(truth, truth.loadRes(copy.deepcopy(list(results))), "keypoints", SIGMAS, True)
+        found.createIndex()
+    return found
+
+
+def evaluated(drawn: Drawn, results: Sequence[Json]) -> COCOeval:
+    """COCOeval, evaluated, accumulated and summarized as MMPose's CocoMetric does it."""
+    known = truth(drawn)
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluation = COCOeval(known, known.loadRes(copy.deepcopy(list(results))), "keypoints", SIGMAS, True)
         evaluation.params.useSegm = None
         evaluation.evaluate()
         evaluation.accumulate()
@@ -102,26 +114,32 @@ def evaluated(drawn: Drawn, results: Sequence[Json]) -> COCOeval:
     return evaluation
 
 
-def matches(evaluation: COCOeval, epoch: int = 20) -> Matches:
-    """What `posestudy_runner.matches` keeps of an evaluation."""
-    images = sorted(evaluation.params.imgIds)
-    of_all = evaluation.evalImgs[: len(images)]  # one category, area `all` first
-    index, scores, met, ignored = [], [], [], []
-    counts = np.zeros(len(images), np.int64)
-    for i, image in enumerate(of_all):
-        if image is not None:
-            index += [i] * len(image["dtScores"])
-            scores += image["dtScores"]
-            met.append(image["dtMatches"] >= 0)
-            ignored.append(image["dtIgnore"].astype(bool))
-            counts[i] = int((np.array(image["gtIgnore"]) == 0).sum())
-    return Matches(
-        np.array(images), evaluation.params.iouThrs, np.array(index), np.array(scores),
-        np.concatenate(met, axis=1), np.concatenate(ignored, axis=1), counts, epoch,
-    )  # fmt: skip
+@dataclass(frozen=True)
+class CocoMetric:
+    """What the writer reads of MMPose's metric of that name, which `test_report_real_matches` uses itself."""
+
+    coco: COCO
+    iou_type: str = "keypoints"
+    use_area: bool = True
+    dataset_meta: Json = field(default_factory=lambda: {"sigmas": SIGMAS})
 
 
-def save(found: Matches, path: Path) -> None:
-    """`found` as a file."""
+def save(drawn: Drawn, results: Sequence[Json], path: Path, epoch: int = 20) -> None:
+    """The matches of these results as a trial leaves them."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    predictions = path.with_name("predictions.keypoints.json")
+    predictions.write_text(json.dumps(list(results)), encoding="utf-8")
+    runner = SimpleNamespace(val_evaluator=SimpleNamespace(metrics=[CocoMetric(truth(drawn))]))
+    assert save_matches(runner, predictions, path, epoch)
+
+
+def matches(drawn: Drawn, results: Sequence[Json], epoch: int = 20) -> Matches:
+    """The matches of these results as a report reads them."""
+    with TemporaryDirectory() as folder:
+        save(drawn, results, Path(folder) / "matches.npz", epoch)
+        return bootstrap.read(Path(folder) / "matches.npz")
+
+
+def write(found: Matches, path: Path) -> None:
+    """Matches put together by a test, as a file."""
     np.savez_compressed(path, **vars(found))

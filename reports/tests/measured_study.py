@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from coco_results import Drawn, evaluated, matches, save
+from coco_results import Drawn, evaluated, matches, write
 from synthetic_report import Builder
 
 from posestudy.home import Home
@@ -20,8 +20,8 @@ IMAGES = 60
 def evaluation(noise: float, seed: int, images: int = IMAGES) -> tuple[float, Matches]:
     """AP and matches of predictions that are `noise` px off, on the one data set."""
     data = Drawn.make(images)
-    found = evaluated(data, data.predicted(noise, seed))
-    return float(found.stats[0]), matches(found, epoch=20)
+    results = data.predicted(noise, seed)
+    return float(evaluated(data, results).stats[0]), matches(data, results)
 
 
 class Measured(Builder):
@@ -38,7 +38,13 @@ class Measured(Builder):
         for seed in range(seeds):
             found, kept = evaluation(noise, seed + 10 * len(self.cells), images)
             self.trial(scores=(found / 2, found / 1.5, found / 1.2, found), seed=seed, **fields)
-            save(kept, self.home.attempt(self.study.name, len(self.trials), 1).matches)
+            self.keep(kept)
+
+    def keep(self, found: Matches) -> None:
+        """These matches for the last trial."""
+        path = self.home.attempt(self.study.name, len(self.trials), 1).matches
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(found, path)
 
     def measured(self) -> StudyReport:
         return self.report(SavedMatches(self.home))
@@ -55,5 +61,5 @@ def several(home: Home, **document: Any) -> Measured:
     for seed in range(3):
         found, kept = evaluation(7.0, seed + 10)  # the baseline is the first cell
         study.trial(scores=(0.0, found), seed=seed, final_epoch=20)
-        save(kept, home.attempt(study.study.name, len(study.trials), 1).matches)
+        study.keep(kept)
     return study

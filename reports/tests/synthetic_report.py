@@ -51,11 +51,11 @@ class Builder:
         fields = {"baseline": "baseline", "carried": None, "carry_reason": None, "state": "closed", **fields}
         self.stages.append(StageRecord(n + 1, 1, n, name, design, version=1, start=config(), **fields))
 
-    def cell(self, name: str, levels: dict[str, Any], *, label: str = "", note: str = "") -> None:
+    def cell(self, name: str, levels: dict[str, Any], *, label: str = "", note: str = "", key: str = "") -> None:
         n, stage = len(self.cells) + 1, self.stages[-1]
         place = sum(c.stage_id == stage.id for c in self.cells)
         resolved = config(**{k.rpartition(".")[2]: v for k, v in levels.items()})
-        self.cells.append(CellRecord(n, stage.id, place, name, label, note, f"{n:064x}", levels, resolved))
+        self.cells.append(CellRecord(n, stage.id, place, name, label, note, key or f"{n:064x}", levels, resolved))
 
     def trial(
         self,

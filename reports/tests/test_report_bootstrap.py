@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from coco_results import STATS, Drawn, evaluated, matches, save
+from coco_results import STATS, Drawn, evaluated, matches, write
 
 from posestudy_reports import bootstrap
 from posestudy_reports.bootstrap import Resamples, UnreadableMatchesError
@@ -14,12 +14,11 @@ from posestudy_reports.bootstrap import Resamples, UnreadableMatchesError
 def drawn():
     data = Drawn.make(40, seed=3)
     results = data.predicted(4.0, seed=1)
-    return data, results, evaluated(data, results)
+    return data, results, evaluated(data, results), matches(data, results)
 
 
 def test_every_metric_is_the_one_of_cocoeval(drawn):
-    _, _, evaluation = drawn
-    found = matches(evaluation)
+    _, _, evaluation, found = drawn
     assert found.dt_ignored.any(), "the data set must hold ignored animals"
     assert 0.1 < evaluation.stats[0] < 0.9
     assert len(set(found.dt_score)) < len(found.dt_score), "the data set must hold tied scores"
@@ -29,8 +28,7 @@ def test_every_metric_is_the_one_of_cocoeval(drawn):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_resample_is_the_data_set_with_its_images_repeated(drawn, seed):
-    data, results, evaluation = drawn
-    found = matches(evaluation)
+    data, results, _, found = drawn
     times = np.random.default_rng(seed).multinomial(40, np.full(40, 1 / 40))
     expected = evaluated(*data.repeated(results, times)).stats
     precision = bootstrap.precision(found, times[None].astype(np.uint8))[0]
@@ -41,9 +39,9 @@ def test_a_resample_is_the_data_set_with_its_images_repeated(drawn, seed):
 
 
 def test_predictions_that_all_miss_give_zero_and_no_ground_truth_gives_nothing(drawn):
-    data, results, _ = drawn
+    data, results, _, _ = drawn
     far = [result | {"keypoints": [number + 9000.0 for number in result["keypoints"]]} for result in results]
-    missed = matches(evaluated(data, far))
+    missed = matches(data, far)
     assert bootstrap.value(missed, "coco/AP") == 0.0
     assert bootstrap.value(missed, "coco/AR") == 0.0
     none = np.zeros((1, 40), np.uint8)
@@ -52,27 +50,27 @@ def test_predictions_that_all_miss_give_zero_and_no_ground_truth_gives_nothing(d
 
 
 def test_resamples_are_the_same_every_time_and_draw_as_many_images_as_there_are(drawn):
-    _, _, evaluation = drawn
+    _, _, evaluation, found = drawn
     first, again = Resamples(40, 500), Resamples(40, 500)
     assert np.array_equal(first.weights, again.weights)
     assert (first.weights.sum(axis=1) == 40).all()
     assert len(np.unique(first.weights, axis=0)) == 500
-    values = first.values(matches(evaluation), "coco/AP")
-    assert np.array_equal(values, again.values(matches(evaluation), "coco/AP"))
+    values = first.values(found, "coco/AP")
+    assert np.array_equal(values, again.values(found, "coco/AP"))
     assert values.mean() == pytest.approx(evaluation.stats[0], abs=3 * values.std())
     assert values.std() > 0.01
 
 
 def test_accumulating_in_parts_changes_nothing(drawn, monkeypatch):
-    found = matches(drawn[2])
+    found = drawn[3]
     whole = Resamples(40, 50).values(found, "coco/AP")
     monkeypatch.setattr(bootstrap, "_AT_ONCE", 7 * len(found.dt_score))
     assert np.array_equal(Resamples(40, 50).values(found, "coco/AP"), whole)
 
 
 def test_a_saved_file_is_read_as_it_was(drawn, tmp_path):
-    found = matches(drawn[2])
-    save(found, tmp_path / "matches.npz")
+    found = drawn[3]
+    write(found, tmp_path / "matches.npz")
     again = bootstrap.read(tmp_path / "matches.npz")
     assert again.same_images(found)
     assert bootstrap.value(again, "coco/AP") == bootstrap.value(found, "coco/AP")
@@ -80,7 +78,7 @@ def test_a_saved_file_is_read_as_it_was(drawn, tmp_path):
 
 @pytest.mark.parametrize("damage", ["text", "cut", "pickle", "shape", "image"])
 def test_what_is_no_file_of_matches_is_refused(drawn, tmp_path, damage):
-    found, path = matches(drawn[2]), tmp_path / "matches.npz"
+    found, path = drawn[3], tmp_path / "matches.npz"
     fields = dict(vars(found))
     if damage == "text":
         path.write_text("not a file of arrays")
@@ -91,7 +89,7 @@ def test_what_is_no_file_of_matches_is_refused(drawn, tmp_path, damage):
     elif damage == "image":
         np.savez(path, **fields | {"dt_image": found.dt_image + 1000})
     else:
-        save(found, path)
+        write(found, path)
         path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(UnreadableMatchesError, match="holds no matches"):
         bootstrap.read(path)

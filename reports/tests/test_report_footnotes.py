@@ -107,15 +107,14 @@ def test_what_was_not_trained_is_counted_and_takes_no_time():
 def test_out_of_memory_gives_its_peak_and_what_was_allowed():
     trial = {"outcome": Outcome.OUT_OF_MEMORY, "scores": (), "peak_memory_mb": 1234.4}
     found, notes = entry(one(document={"budget": {"memory_mb": 1200}}, **trial), "x", "outcome")
-    assert found.text == "out of memory"
-    assert notes == ["Out of memory at a peak of 1,234 MiB; the budget allows 1,200 MiB."]
-    _, notes = entry(one(document={"budget": {"memory_mb": 1200}}, source=IMPORTED, **trial), "x", "outcome")
-    assert notes == ["Out of memory at a peak of 1,234 MiB."]
+    assert (found.text, found.detail) == ("out of memory", "peak 1,234 MiB")
+    assert notes == ["The study allows a trial 1,200 MiB."]
 
 
-def test_out_of_memory_without_a_known_peak_needs_no_footnote():
+def test_an_imported_out_of_memory_was_held_to_no_limit_of_ours():
     trial = {"outcome": Outcome.OUT_OF_MEMORY, "scores": (), "peak_memory_mb": None}
-    assert entry(one(**trial), "x", "outcome")[1] == []
+    found, notes = entry(one(document={"budget": {"memory_mb": 1200}}, source=IMPORTED, **trial), "x", "outcome")
+    assert (found.text, found.detail, notes) == ("out of memory", "", [])
 
 
 def test_not_converged_gives_the_value_and_the_floor():

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from coco_results import Drawn, evaluated, matches, save
+from coco_results import Drawn, evaluated, matches, write
 from measured_study import Measured, evaluation, several
 from synthetic_report import Builder
 
@@ -115,7 +115,7 @@ def test_simultaneous_intervals_hold_together_as_often_as_they_say(tmp_path):
     """Data sets drawn from one large population: how often all rows' intervals hold the population's differences."""
     population = Drawn.make(4000, seed=1)
     noises = (6.0, 5.0, 6.0, 4.0)
-    kept = [matches(evaluated(population, population.predicted(noise, i))) for i, noise in enumerate(noises)]
+    kept = [matches(population, population.predicted(noise, i)) for i, noise in enumerate(noises)]
     truth = [comparison.bootstrap.value(m, "coco/AP") for m in kept]
     random, held, tries = np.random.default_rng(2), 0, 200
     for _ in range(tries):
@@ -211,9 +211,9 @@ def test_matches_that_cannot_be_used_are_said_to_be(tmp_path, spoil, reason):
     elif spoil == "damaged":
         path.write_bytes(path.read_bytes()[:500])
     elif spoil == "epoch":
-        save(type(evaluation(5.0, 30)[1])(**vars(evaluation(5.0, 30)[1]) | {"epoch": 15}), path)
+        write(type(evaluation(5.0, 30)[1])(**vars(evaluation(5.0, 30)[1]) | {"epoch": 15}), path)
     elif spoil == "value":
-        save(evaluation(6.0, 30)[1], path)
+        write(evaluation(6.0, 30)[1], path)
     report = study.measured()
     rows = report.comparisons[0].by_cell
     assert rows["kept"].images is not None
@@ -274,16 +274,23 @@ def test_differences_are_a_frame_for_programs(report):
     assert frame.loc["better", "seeds_method"] == "paired t"
 
 
-def test_a_result_taken_over_from_an_earlier_stage_is_not_counted_twice_in_the_spread():
-    """The second stage's baseline is the first one's again: the same three numbers, not three more."""
+def test_seeds_of_one_configuration_count_once_in_whichever_stages_they_were_trained():
+    """The second stage's baseline is the first one's again, with one seed more."""
     study = Builder()
-    rows = ("sigma", (0.1, 0.11, 0.12), None), ("lr", (0.1, 0.11, 0.12), "cats_small")
-    for stage, values, origin in rows:
+    for stage, values in ("sigma", (0.1, 0.11, 0.12)), ("lr", (0.1, 0.11, 0.12, 0.13)):
         study.stage(stage)
-        study.cell("baseline", {})
+        study.cell("baseline", {}, key="b" * 64)
         for seed, value in enumerate(values):
-            source = {"kind": "reused", "study": origin, "stage": "sigma", "cell": "baseline", "number": seed + 1}
-            study.trial(scores=(value,), seed=seed, source=source if origin else None)
+            study.trial(scores=(value,), seed=seed)
         study.cell("x", {"sigma": 2.0})
         study.trial(scores=(0.2,))
-    assert [c.by_cell["x"].seeds.count for c in study.report().comparisons] == [2, 2]
+    assert [c.by_cell["x"].seeds.count for c in study.report().comparisons] == [3, 3]
+
+
+def test_seeds_of_networks_that_learnt_nothing_do_not_stand_for_those_that_did():
+    report = seeds_only(("baseline", (0.001, 0.002, 0.0015)), ("near", (0.003,)), ("far", (0.4,)))
+    rows = report.comparisons[0].by_cell
+    assert rows["near"].seeds.method == "pooled t"
+    assert rows["far"].seeds is None
+    assert rows["far"].verdict == ""
+    assert report.summary[-1].startswith("No cell near the best one was trained with several seeds")

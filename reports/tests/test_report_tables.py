@@ -156,13 +156,13 @@ def test_the_summary_holds_the_gain_against_what_the_seeds_can_resolve():
     # 0.101, 0.112, 0.108: sd 0.00557; t(2, 97.5 %) is 4.303, times sqrt(2) or sqrt(2/3).
     assert floor == (
         "Over the 3 seeds of the first baseline AP has a standard deviation of 0.0056: the smallest difference that "
-        "can be resolved is 0.034 between single seeds and 0.020 with 3 seeds a cell (95 %, one comparison)."
+        "can be resolved there is 0.034 between single seeds and 0.020 with 3 seeds a cell (95 %, one comparison)."
     )
-    assert "by more than the 0.028 that 1 and 3 seeds can resolve" in gain
+    assert "by more than the 0.013 that 1 and 3 seeds can resolve" in gain
     study = Builder()
     study.stage("a")
     for name, scores in (("baseline", (0.3, 0.32)), ("x", (0.31, 0.33))):
         study.cell(name, {})
         for seed, score in enumerate(scores):
             study.trial(scores=(score,), seed=seed)
-    assert "by not more than the 0.180 that 2 and 2 seeds can resolve" in study.report().summary[-1]
+    assert "by not more than the 0.061 that 2 and 2 seeds can resolve" in study.report().summary[-1]

@@ -51,9 +51,10 @@ def test_every_number_has_its_trial_and_run(build):
     for path, data in files.items():
         rows = list(csv.DictReader(io.StringIO(data.decode())))
         uids = {u for r in rows for u in (r.get("uid") or r["trial_uid"]).split()}
-        assert uids, path
+        # Nothing in an unfinished study may have a difference yet.
+        assert uids or path == "differences.csv", path
         assert uids <= known
-        assert "mlflow_run_id" in rows[0]
+        assert "mlflow_run_id" in data.decode().splitlines()[0]
 
 
 def test_csv_runs_no_formula():

@@ -21,6 +21,7 @@ from posestudy_runner.packages import check_packages
 from posestudy_runner.pool import Goal
 from posestudy_runner.steering import Steering, study_steering
 from posestudy_studies import edited
+from posestudy_studies.advance import advance
 from posestudy_studies.spec import Budget, Study
 
 Say = Callable[[str], None]
@@ -156,20 +157,37 @@ def put_study(ledger: Ledger, study: Study, source: str) -> Iterator[str]:
 
     Stages that the file now has otherwise are withdrawn and planned anew; trials whose configuration occurs in them
     again go over, finished or not.
+
+    Raises:
+        PoseStudyError: a study of that name was imported without a study file.
     """
     document = study.model_dump(mode="json")
     if study.study not in {known.name for known in ledger.studies()}:
         ledger.put_study(study.study, document, source)
         return
     before = ledger.snapshot(study.study, values=False)
+    if "baseline" not in before.study.document:
+        raise PoseStudyError(
+            f"study '{study.study}' was imported without a study file; launch under another name: --set study=NAME"
+        )
     yield from changes(before.study.document, document)
     first = edited.first_changed(study, before)
-    record = ledger.put_study(study.study, document, source)
     if first is None:
+        ledger.put_study(study.study, document, source)
         return
+    record = ledger.put_study(study.study, document, source, withdraw=WithdrawStages(first))
+    while wanted := advance(ledger.snapshot(study.study)):
+        ledger.apply(record.id, wanted)
+    kept = {trial.uid for trial in ledger.snapshot(study.study, values=False).trials}
     again = [stage.name for stage in before.stages if stage.ordinal >= first]
-    ledger.apply(record.id, [WithdrawStages(first)])
-    yield f"planned anew: stage {', '.join(again)}; trials whose configuration occurs again are kept"
+    stay = sum(trial.uid in kept for trial in before.trials)
+    yield f"planned anew: stage {', '.join(again)}; {_kept(stay, len(before.trials))}"
+
+
+def _kept(stay: int, before: int) -> str:
+    if stay == before:
+        return f"all {before} trials are kept" if before > 1 else "its trial is kept"
+    return f"{stay} of {before} trials are kept, the others for a stage that asks for them again"
 
 
 def changes(before: Json, now: Json) -> Iterator[str]:

@@ -36,14 +36,15 @@ def plan(
 ) -> None:
     """Show the cells of a study, what differs in each and what it will cost; trains nothing unless --measure."""
     from posestudy_runner import pricing
-    from posestudy_studies import file
+    from posestudy_studies import file, trained_before
     from posestudy_studies.imports import matching
     from posestudy_studies.plan import plan as planned
 
     settings = Settings.resolve()
     loaded, snapshot, snapshots = pricing.standing(file.load(study, sets or []), settings)
     supposed = matching.TableResults(loaded, matching.entries(results or []))
-    result = planned(loaded, snapshot=snapshot, results=supposed)
+    known = trained_before.results(loaded, snapshots, supposed)
+    result = planned(loaded, snapshot=snapshot, results=known)
     for row in supposed.rows:
         if row.place not in supposed.used:
             what = f"stage '{row.row.stage}' has no '{row.row.shown}' that waits for a result"

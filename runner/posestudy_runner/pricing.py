@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from posestudy.errors import InputError, NotFoundError
@@ -10,14 +11,14 @@ from posestudy.ledger import Ledger
 from posestudy.ledger.records import Json, Snapshot
 from posestudy.settings import Settings
 from posestudy_runner import devices, measurements
-from posestudy_studies import costs, dataset, edited
+from posestudy_studies import costs, dataset, edited, trained_before
 from posestudy_studies.plan import work
 from posestudy_studies.rehearsal import Results, nothing
 from posestudy_studies.spec import Study
 
 
 def standing(study: Study, settings: Settings) -> tuple[Study, Snapshot | None, list[Snapshot]]:
-    """The study with the fingerprint its ledger knows, its stages that still hold, and all studies of the home."""
+    """The study with the fingerprint of its data, where that is known, its stages that still hold, and all studies."""
     try:
         ledger = Ledger.open(settings.database_url, create=False)
     except NotFoundError:
@@ -28,6 +29,8 @@ def standing(study: Study, settings: Settings) -> tuple[Study, Snapshot | None, 
         ledger.close()
     mine = next((s for s in snapshots if s.study.name == study.study), None)
     if mine is None:
+        with suppress(InputError):  # data that is not here yet is told by `check`
+            study = dataset.sealed(study) if snapshots else study
         return study, None, snapshots
     fingerprint = (mine.study.document.get("dataset") or {}).get("fingerprint")
     study = study.model_copy(update={"dataset": study.dataset.model_copy(update={"fingerprint": fingerprint})})
@@ -62,13 +65,13 @@ def estimate(
         study: the study.
         settings: whose home and ledger.
         snapshot: the study as the ledger holds it.
-        snapshots: all studies of the ledger: what their trials took is known.
+        snapshots: all studies of the ledger: what their trials took and came to is known.
         results: results to suppose.
         workers: trials side by side; None for one a device.
         measure: first measure each cost class for a few iterations.
         say: where progress goes.
     """
-    wanted = work(study, snapshot=snapshot, results=results)
+    wanted = work(study, snapshot=snapshot, results=trained_before.results(study, snapshots, results))
     if measure:
         problems = dataset.problems(study)
         if problems:

@@ -95,3 +95,13 @@ def test_a_work_dir_of_mmpose_is_imported(tmp_path: Path, home: Home, monkeypatc
     assert "torch" in trial.provenance
     assert trial.source is not None
     assert trial.source["remarks"] == []
+
+
+def test_a_worker_is_told_that_an_imported_study_has_nothing_to_train(
+    tmp_path: Path, home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("POSESTUDY_HOME", str(home.root))
+    (tmp_path / "results.csv").write_text("stage,label,final\nlr,9,150: 0.456\n")
+    assert main(["import", str(tmp_path / "results.csv"), "--name", "earlier"]) == 0
+    assert main(["worker", "earlier"]) == 2
+    assert "imported without a study file" in capsys.readouterr().err

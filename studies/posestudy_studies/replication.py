@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from posestudy.ledger.records import AddSeeds, CellRecord, Snapshot, StageRecord
 from posestudy.vocabulary import METRICS, Direction, Outcome, TrialState
@@ -47,6 +48,8 @@ def after_the_last_stage(study: Study, snapshot: Snapshot) -> list[AddSeeds]:
     wanted: list[AddSeeds] = []
     if _budget_is_spent(study, snapshot):
         return wanted
+    keys = {(cell.stage_id, cell.name): cell.key for cell in snapshot.cells}
+    asked: set[tuple[str, int]] = set()
     for stage in snapshot.stages:
         if stage.ordinal >= len(study.stages):
             continue
@@ -54,8 +57,13 @@ def after_the_last_stage(study: Study, snapshot: Snapshot) -> list[AddSeeds]:
         if study.replicates_of(design).when == "always":
             continue
         change = _unresolved_against_baseline(study, design, stage, view)
-        if change is not None:
-            wanted.append(change)
+        if change is None:
+            continue
+        # A configuration that stands in two stages is trained in the first; the other takes its result over later.
+        seeds = {name: (seed,) for name, (seed,) in change.seeds.items() if (keys[stage.id, name], seed) not in asked}
+        asked |= {(keys[stage.id, name], seed) for name, (seed,) in seeds.items()}
+        if seeds:
+            wanted.append(replace(change, seeds=seeds))
     return wanted
 
 

@@ -8,8 +8,10 @@ import pytest
 from posestudy.commands.app import main
 from posestudy.ledger import Ledger
 from posestudy.vocabulary import Direction, Outcome, TrialState
+from posestudy_studies import file
 from posestudy_studies.advance import advance
 from posestudy_studies.drawn_cats import draw
+from posestudy_studies.imports import matching, staged, standalone
 
 STUDY = """\
 study: small
@@ -128,6 +130,17 @@ def test_what_is_trained_later_goes_on_from_what_was_imported(place):
     newest = {c.id: c for c in snap.cells}[snap.trials[-1].cell_id]
     assert snap.stages[-1].name == "batch"
     assert (newest.config["batch_size"], newest.config["epochs"], newest.config["sigma"]) == (4, 40, 1.0)
+
+
+def test_both_databases_hold_what_was_imported(place, ledger):
+    study = file.load(Path("study.yaml"))
+    rows = matching.entries([Path(table(TARGET))])
+    done = staged.import_table(ledger, study, STUDY, rows)
+    assert (done.results, done.left_out) == (3, [])
+    assert ledger.snapshot("small").stages[0].carried == "narrow"
+    assert standalone.import_closed(ledger, "alone", "coco/AP", standalone.tabled_stages(rows, "coco/AP"))
+    assert ledger.study("alone").state == "closed"
+    assert [t.final_value for t in ledger.snapshot("alone").trials] == [0.1, 0.2, 0.15]
 
 
 def test_a_changed_number_makes_another_cell_win(place):

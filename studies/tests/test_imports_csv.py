@@ -106,6 +106,10 @@ def test_what_is_no_table_is_an_error_for_the_user(tmp_path, text):
     assert mistakes(tmp_path, text)[0]
 
 
+def test_a_zero_byte_is_told_with_its_line(tmp_path):
+    assert mistakes(tmp_path, "stage,label,final\nlr,9,20: 0.4\nlr,1\0,20: 0.4\n")[0][0][0] == 3
+
+
 def test_bytes_that_are_no_text_and_missing_files_are_errors_for_the_user(tmp_path):
     with pytest.raises(InputError, match="no UTF-8"):
         read(tmp_path, "stage,label,final\nlr,ü,20: 0.4\n", encoding="latin-1")

@@ -85,7 +85,7 @@ def test_check_of_a_sound_study_counts(file, tmp_path, capsys):
     sets = ["--set", "dataset.root=cats", "--set", "dataset.val.annotations=annotations/val.json"]
     assert main(["check", "study.yaml", *sets]) == 0
     out = capsys.readouterr().out
-    assert out.startswith("OK: study 'small', 4 stages: target (variants), size (grid)")
+    assert "OK: study 'small', 4 stages: target (variants), size (grid)" in out
     assert "train 3 images" in out
     assert main(["check", "study.yaml", "--json", *sets]) == 0
     assert json.loads(capsys.readouterr().out)["dataset"]["val"]["images"] == 2
@@ -94,8 +94,9 @@ def test_check_of_a_sound_study_counts(file, tmp_path, capsys):
 def test_plan_shows_cells_as_programs_expect_them(file, capsys):
     assert main(["plan", "study.yaml", "--json"]) == 0
     plan = json.loads(capsys.readouterr().out)
-    assert set(plan) == {"study", "stages", "estimate", "leaks", "joint"}
-    assert plan["estimate"] == {"trials": 2 * (3 + 2 + 2 + 4), "gpu_hours": None, "wall_hours": None, "disk_gb": None}
+    assert set(plan) == {"study", "stages", "estimate", "leaks", "joint", "combinations"}
+    estimate = plan["estimate"]
+    assert [estimate[key] for key in ("trials", "gpu_hours", "wall_hours", "disk_gb")] == [22, None, None, None]
     first, size, again, find = plan["stages"]
     assert [(c["name"], c["label"], c["decided"]) for c in first["cells"]] == [
         ("baseline", "baseline", True),
@@ -109,12 +110,50 @@ def test_plan_shows_cells_as_programs_expect_them(file, capsys):
     assert not any(c["decided"] for c in size["cells"])
     assert [c["name"] for c in find["cells"]] == ["baseline", "sample_001", "sample_002", "sample_003"]
     assert again["baseline"] == "baseline"
-    assert {"stage": "target", "cell": "both", "factors": ["optimizer.lr", "sigma"]} in plan["joint"]
-    assert all(joint["stage"] == "target" for joint in plan["joint"])
+    at_once = {"stage": "target", "cell": "both", "label": "two", "factors": ["optimizer.lr", "sigma"]}
+    assert plan["joint"] == [at_once]
 
 
 def test_plan_for_people(file, capsys):
     assert main(["plan", "study.yaml"]) == 0
     out = capsys.readouterr().out
-    assert "joint change in target: both change optimizer.lr, sigma at once" in out
+    assert "joint change in stage 'target': two changes optimizer.lr, sigma at once" in out
     assert "22 trials" in out
+
+
+def test_check_tells_joint_changes(file, tmp_path, capsys):
+    from posestudy_studies.drawn_cats import draw
+
+    draw(tmp_path / "cats", train=2, val=2, seed=0)
+    text = STUDY.replace("keypoints: coco", "keypoints: cats").replace("root: nowhere", "root: cats")
+    file.write_text(text.replace("train.json", "annotations/train.json").replace("val.json", "annotations/val.json"))
+    assert main(["check", "study.yaml"]) == 0
+    assert "note: joint change in stage 'target': two changes optimizer.lr, sigma at once" in capsys.readouterr().out
+    assert main(["check", "study.yaml", "--json"]) == 0
+    assert [joint["cell"] for joint in json.loads(capsys.readouterr().out)["joint"]] == ["both"]
+
+
+def test_plan_supposes_results_and_says_which_have_no_place(file, tmp_path, capsys):
+    results = tmp_path / "results.csv"
+    rows = ["target,baseline,0,2: 0.1", "target,baseline,1,2: 0.1", "target,narrow,0,2: 0.3", "target,narrow,1,2: 0.4"]
+    rows += ["target,both,0,OOM", "target,both,1,OOM", "again,flop,0,2: 0.5"]
+    results.write_text("\n".join(["stage,cell,seed,final", *rows]) + "\n")
+    assert main(["plan", "study.yaml", "--json", "--results", str(results)]) == 0
+    said = capsys.readouterr()
+    plan = json.loads(said.out)
+    assert plan["stages"][0]["carried"] == "narrow"
+    assert [c["decided"] for c in plan["stages"][1]["cells"]] == [True, True]
+    assert plan["stages"][1]["cells"][1]["config"]["sigma"] == 1.0
+    assert "results.csv:8: not used; as things stand stage 'again' has no 'flop'" in said.err
+    assert main(["plan", "study.yaml"]) == 0
+    assert "carried narrow" not in capsys.readouterr().out
+    assert main(["plan", "study.yaml", "--results", str(results)]) == 0
+    assert "carried narrow: coco/AP 0.350" in capsys.readouterr().out
+
+
+def test_results_for_no_stage_of_the_study_are_a_mistake(file, tmp_path, capsys):
+    results = tmp_path / "results.csv"
+    results.write_text("stage,cell,final\ntargit,narrow,2: 0.3\n")
+    assert main(["plan", "study.yaml", "--results", str(results)]) == 2
+    assert "results.csv:2" in (said := capsys.readouterr().err)
+    assert "did you mean 'target'?" in said

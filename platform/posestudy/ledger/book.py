@@ -20,6 +20,7 @@ from posestudy.ledger.records import (
     Snapshot,
     StudyRecord,
     ValueRecord,
+    WithdrawStages,
 )
 from posestudy.vocabulary import AttemptEnd, Direction, Outcome
 
@@ -74,13 +75,18 @@ class Ledger:
         """Raises `NotFoundError`, naming the nearest known study."""
         return self._database.read(lambda c: reading.study(c, name))
 
-    def put_study(self, name: str, document: Json, source: str) -> StudyRecord:
-        """Insert the study, or replace its document and source; a closed study whose document changed opens again."""
+    def put_study(
+        self, name: str, document: Json, source: str, *, withdraw: WithdrawStages | None = None
+    ) -> StudyRecord:
+        """Insert the study, or replace its document and source and take out the stages it has otherwise now.
+
+        A closed study whose document changed opens again.
+        """
         try:
-            return self._database.write(lambda c: stages.put_study(c, name, document, source))
+            return self._database.write(lambda c: stages.put_study(c, name, document, source, withdraw))
         except ConstraintError:
             # Two launches at once: the other one's row is there now.
-            return self._database.write(lambda c: stages.put_study(c, name, document, source))
+            return self._database.write(lambda c: stages.put_study(c, name, document, source, withdraw))
 
     def put_estimate(self, name: str, estimate: Json) -> None:
         """Keep what the study is expected to cost; the first estimate stays. Raises `NotFoundError`."""

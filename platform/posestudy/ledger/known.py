@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from posestudy.ledger import reading, schema
 from posestudy.ledger.clock import DatabaseClock
 from posestudy.ledger.epochs import summary
-from posestudy.ledger.records import Json, KnownResult
-from posestudy.vocabulary import METRICS, Direction, Outcome, TrialState
+from posestudy.ledger.records import Json, KnownResult, NewCell
+from posestudy.vocabulary import METRICS, Outcome, TrialState
 
 WITHDRAWN = "withdrawn: the study file was edited and does not ask for it any more"
 """Message of a trial that a withdrawn stage cancelled."""
@@ -45,20 +45,58 @@ def put_values(connection: sa.Connection, uid: str, values: Mapping[int, Mapping
         connection.execute(sa.insert(schema.value).values(**row))
 
 
-def left_behind(connection: sa.Connection, study_id: int, key: str, seed: int) -> sa.RowMapping | None:
-    """The trial of a withdrawn stage of the study with this key and seed, finished ones first; None without one."""
-    stage, cell, trial = schema.stage, schema.cell, schema.trial
+def taken_back(connection: sa.Connection, study: sa.RowMapping, cell: NewCell, seed: int) -> tuple[str, Json] | None:
+    """The trial that a withdrawn stage of `study` has of this cell and seed, finished ones first; None without one.
+
+    Returns:
+        Its uid and the columns to set, all but the cell it goes over to. Its numbers are those of the study's metric,
+        which may have changed. A pruned trial answers only for the same question of a search.
+    """
+    stage, of, trial = schema.stage, schema.cell, schema.trial
     query = (
-        sa.select(trial.c.uid, trial.c.outcome, trial.c.message)
-        .join(cell, trial.c.cell_id == cell.c.id)
-        .join(stage, cell.c.stage_id == stage.c.id)
-        .where(stage.c.study_id == study_id, stage.c.state == schema.WITHDRAWN_STAGE, cell.c.key == key)
+        sa.select(trial)
+        .join(of, trial.c.cell_id == of.c.id)
+        .join(stage, of.c.stage_id == stage.c.id)
+        .where(stage.c.study_id == study["id"], stage.c.state == schema.WITHDRAWN_STAGE, of.c.key == cell.key)
         .where(trial.c.seed == seed)
-        .order_by(trial.c.number)
+        .order_by(sa.case((trial.c.outcome == Outcome.CANCELLED, 1), else_=0), trial.c.number)
     )
-    found = list(connection.execute(query).mappings())
-    kept = [row for row in found if row["outcome"] != Outcome.CANCELLED]
-    return next(iter(kept + [row for row in found if row["message"] == WITHDRAWN]), None)
+    for row in connection.execute(query).mappings():
+        optuna = _answering(row["optuna"], cell.optuna)
+        columns: Json = {"optuna": cell.optuna if optuna is None else optuna}
+        if row["outcome"] == Outcome.CANCELLED:
+            if row["message"] == WITHDRAWN:
+                again = {"state": TrialState.WAITING, "outcome": None, "message": None, "owner": None, "ended": None}
+                return row["uid"], columns | again
+            continue
+        if row["outcome"] == Outcome.PRUNED and optuna is None:
+            continue
+        numbers = _numbers(connection, row, study["document"].get("metric", ""))
+        if numbers is not None:
+            return row["uid"], columns | numbers
+    return None
+
+
+def _answering(old: Json, asked: Json) -> Json | None:
+    """What a trial of a search keeps where it answers the same question once more; None where it does not."""
+    if not asked or any(old.get(part) != asked.get(part) for part in ("params", "distributions")):
+        return None
+    # What pruners and samplers noted during the trial is the trial's own.
+    return {**old, **asked, "system_attrs": {**asked.get("system_attrs", {}), **old.get("system_attrs", {})}}
+
+
+def _numbers(connection: sa.Connection, row: sa.RowMapping, metric: str) -> Json | None:
+    """Final and best value of a finished trial under `metric`; None where a completed one has no value of it."""
+    stated: Json = {name: row[name] for name in ("final_value", "final_epoch", "best_value", "best_epoch")}
+    known = METRICS.get(metric)
+    if known is None or (row["source"] is not None and row["final_value"] is None):
+        return stated
+    values = reading.values(connection, row["uid"])
+    at_the_end = next((v.metrics.get(metric) for v in values if v.epoch == row["final_epoch"]), None)
+    if row["source"] is None or at_the_end != row["final_value"]:
+        # What a source states of this metric stays as it states it, even where its own values say otherwise.
+        stated = summary(values, metric, known.direction)
+    return None if row["outcome"] == Outcome.COMPLETED and stated["final_value"] is None else stated
 
 
 def reusable(connection: sa.Connection, study: sa.RowMapping, key: str, seed: int) -> KnownResult | None:
@@ -68,8 +106,8 @@ def reusable(connection: sa.Connection, study: sa.RowMapping, key: str, seed: in
     rather than imported.
     """
     document: dict[str, Any] = study["document"]
-    scope, metric = document.get("reuse", "home"), METRICS.get(document.get("metric", ""))
-    if scope == "none" or metric is None:
+    scope, metric = document.get("reuse", "home"), document.get("metric", "")
+    if scope == "none" or metric not in METRICS:
         return None
     cell, trial, owner, stage = schema.cell, schema.trial, schema.study, schema.stage
     own = trial.c.study_id == study["id"]
@@ -77,7 +115,7 @@ def reusable(connection: sa.Connection, study: sa.RowMapping, key: str, seed: in
         trial.c.outcome == Outcome.COMPLETED, sa.and_(own, trial.c.outcome.in_([str(o) for o in _OF_THE_SAME_STUDY]))
     )
     query = (
-        sa.select(trial, owner.c.name.label("of_study"), owner.c.document.label("of_document"))
+        sa.select(trial, owner.c.name.label("of_study"))
         .add_columns(stage.c.name.label("of_stage"), cell.c.name.label("of_cell"))
         .select_from(trial.join(cell).join(stage).join(owner, trial.c.study_id == owner.c.id))
         .where(cell.c.key == key, trial.c.seed == seed, trial.c.state == TrialState.DONE, allowed)
@@ -88,9 +126,9 @@ def reusable(connection: sa.Connection, study: sa.RowMapping, key: str, seed: in
     for row in connection.execute(query).mappings():
         if row["study_id"] != study["id"] and _built_elsewhere(row["source"]):
             continue
-        result = _taken_over(connection, row, metric.name, metric.direction)
-        if result is not None:
-            return result
+        numbers = _numbers(connection, row, metric)
+        if numbers is not None:
+            return _taken_over(connection, row, numbers)
     return None
 
 
@@ -103,15 +141,7 @@ def _built_elsewhere(source: Json | None) -> bool:
     return False
 
 
-def _taken_over(connection: sa.Connection, row: sa.RowMapping, metric: str, direction: Direction) -> KnownResult | None:
-    values = reading.values(connection, row["uid"])
-    names = ("final_value", "final_epoch", "best_value", "best_epoch")
-    numbers: Json = {name: row[name] for name in names}
-    if row["of_document"].get("metric") != metric:
-        numbers = summary(values, metric, direction)
-    outcome = Outcome(row["outcome"])
-    if outcome is Outcome.COMPLETED and numbers["final_value"] is None:
-        return None
+def _taken_over(connection: sa.Connection, row: sa.RowMapping, numbers: Json) -> KnownResult:
     source = {
         "kind": "reused",
         "study": row["of_study"],
@@ -126,10 +156,10 @@ def _taken_over(connection: sa.Connection, row: sa.RowMapping, metric: str, dire
     elif before is not None:
         source["source"] = before
     return KnownResult(
-        outcome=outcome,
+        outcome=Outcome(row["outcome"]),
         source=source,
         message=row["message"],
-        values={value.epoch: value.metrics for value in values},
+        values={value.epoch: value.metrics for value in reading.values(connection, row["uid"])},
         duration_s=row["duration_s"],
         peak_memory_mb=row["peak_memory_mb"],
         provenance=row["provenance"],

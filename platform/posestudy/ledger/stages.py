@@ -39,7 +39,9 @@ def lock_study(connection: sa.Connection, study_id: int) -> str:
     return state
 
 
-def put_study(connection: sa.Connection, name: str, document: Json, source: str) -> StudyRecord:
+def put_study(
+    connection: sa.Connection, name: str, document: Json, source: str, withdraw: WithdrawStages | None
+) -> StudyRecord:
     table = schema.study
     old = connection.execute(sa.select(table).where(table.c.name == name).with_for_update()).mappings().first()
     if old is None:
@@ -47,9 +49,11 @@ def put_study(connection: sa.Connection, name: str, document: Json, source: str)
         connection.execute(sa.insert(table).values(**row))
     else:
         changes: Json = {"document": document, "source": source}
-        if old["document"] != document:
+        if old["document"] != document or withdraw is not None:
             changes["state"] = "open"
         connection.execute(sa.update(table).where(table.c.id == old["id"]).values(**changes))
+        if withdraw is not None:
+            apply(connection, old["id"], [withdraw])
     return reading.study(connection, name)
 
 
@@ -221,7 +225,7 @@ class _Growth:
 
     def _add_trial(self, cell_id: int, cell: NewCell, seed: int) -> None:
         result = cell.known.get(seed)
-        if result is None and self._go_over(cell_id, cell, seed):
+        if result is None and self._take_back(cell_id, cell, seed):
             return
         result = result or known.reusable(self._connection, self._study, cell.key, seed)
         self._number += 1
@@ -245,15 +249,14 @@ class _Growth:
         if result is not None:
             known.put_values(self._connection, str(row["uid"]), result.values)
 
-    def _go_over(self, cell_id: int, cell: NewCell, seed: int) -> bool:
+    def _take_back(self, cell_id: int, cell: NewCell, seed: int) -> bool:
         """Give the new cell the trial that a withdrawn stage has of it; whether there is one."""
-        left = known.left_behind(self._connection, self._study_id, cell.key, seed)
-        if left is None:
+        found = known.taken_back(self._connection, self._study, cell, seed)
+        if found is None:
             return False
-        moved: Json = {"cell_id": cell_id, "optuna": cell.optuna}
-        if left["message"] == known.WITHDRAWN:
-            moved |= {"state": TrialState.WAITING, "outcome": None, "message": None, "owner": None, "ended": None}
-        self._connection.execute(sa.update(schema.trial).where(schema.trial.c.uid == left["uid"]).values(**moved))
+        uid, columns = found
+        moved = {"cell_id": cell_id, **columns}
+        self._connection.execute(sa.update(schema.trial).where(schema.trial.c.uid == uid).values(**moved))
         return True
 
 

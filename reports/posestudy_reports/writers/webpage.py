@@ -6,7 +6,7 @@ from html import escape
 from typing import TYPE_CHECKING, Final
 
 from posestudy_reports.figures import learning_curves_plotly
-from posestudy_reports.tables import Entry, Table
+from posestudy_reports.tables import Column, Entry, Table
 from posestudy_reports.words import DASH
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ h3 { font-size: 1rem; margin: 1.4rem 0 .4rem; }
 table { border-collapse: collapse; width: 100%; font-size: .88rem; font-variant-numeric: tabular-nums; }
 thead { border-top: 2px solid #1c1c1c; border-bottom: 1px solid #1c1c1c; }
 tbody { border-bottom: 2px solid #1c1c1c; }
+.final, .best, .delta { white-space: nowrap; }
 th, td { text-align: left; padding: .35rem .6rem; vertical-align: top; }
 .right { text-align: right; } td small { display: block; color: #666; } tbody tr:hover { background: #f5f7fa; }
 ol, .remark { font-size: .82rem; color: #444; padding-left: 1.2rem; } details { font-size: .82rem; margin: .6rem 0; }
@@ -65,11 +66,11 @@ def page(report: StudyReport) -> str:
 
 def html_table(table: Table) -> str:
     """The table with its notes."""
-    head = "".join(f"<th{_side(c.align)}>{escape(c.header)}</th>" for c in table.columns)
+    head = "".join(f"<th{_class(c)}>{escape(c.header)}</th>" for c in table.columns)
     rows = []
     for row in table.rows:
         pairs = zip(row.entries, table.columns, strict=True)
-        cells = "".join(f"<td{_side(column.align)}>{_entry(entry)}</td>" for entry, column in pairs)
+        cells = "".join(f"<td{_class(column)}>{_entry(entry)}</td>" for entry, column in pairs)
         rows.append(f'<tr data-uids="{escape(" ".join(row.uids))}">{cells}</tr>')
     notes = "".join(f"<li>{escape(note)}</li>" for note in table.notes)
     remarks = "".join(f'<p class="remark">{escape(remark)}</p>' for remark in table.remarks)
@@ -91,8 +92,8 @@ def addresses(table: Table) -> str:
     )
 
 
-def _side(align: str) -> str:
-    return ' class="right"' if align == "right" else ""
+def _class(column: Column) -> str:
+    return f' class="{column.key}{" right" if column.align == "right" else ""}"'
 
 
 def _entry(entry: Entry) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
@@ -66,7 +67,14 @@ class View:
 
     def values(self, uid: str) -> list[ValueRecord]:
         """The accepted values of one trial in order of epoch."""
-        return sorted((v for v in self.snapshot.values if v.trial_uid == uid), key=lambda v: v.epoch)
+        return list(self._values.get(uid, ()))
+
+    @cached_property
+    def _values(self) -> dict[str, list[ValueRecord]]:
+        found: dict[str, list[ValueRecord]] = {}
+        for row in sorted(self.snapshot.values, key=lambda v: v.epoch):
+            found.setdefault(row.trial_uid, []).append(row)
+        return found
 
 
 class Replicates(Model):

@@ -19,6 +19,7 @@ COLUMNS: Final = (
     "note", "from",
 )  # fmt: skip
 MAX_BYTES: Final = 64 << 20
+MAX_NAME: Final = 200
 
 _NOTHING: Final = frozenset({"", "-", "–", "—", "none", "n/a", "null"})
 _WORDS: Final[Mapping[str, Outcome]] = {
@@ -84,6 +85,8 @@ def read(path: Path) -> list[ResultRow]:
         InputError: every mistake with its line; `column` counts the columns of the table.
     """
     text = _text(path)
+    if "\0" in text:
+        raise InputError([Problem(str(path), text[: text.index("\0")].count("\n") + 1, 1, "", "a zero byte", "text")])
     header_line = text.split("\n", 1)[0]
     delimiter = max(",;\t", key=header_line.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
@@ -180,6 +183,9 @@ class _Row:
         stage, cell, label = self._word("stage"), self._word("cell"), self._word("label")
         if not stage:
             self._wrong("stage", "nothing", "the name of a stage")
+        for column in ("stage", "cell", "label"):
+            if len(self._word(column)) > MAX_NAME:
+                self._wrong(column, f"{len(self._word(column))} characters", f"at most {MAX_NAME}")
         if not cell and not label:
             self._wrong("cell" if "cell" in self._fields else "label", "nothing", "the cell or the label of the row")
         told = self._outcome("final")

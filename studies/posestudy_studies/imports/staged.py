@@ -125,9 +125,7 @@ def _prepared(ledger: Ledger, study: Study, text: str, table: TableResults) -> s
             f"study '{study.study}' is closed with other results than these rows; "
             "import them as another one with --set study=NAME"
         )
-    record = ledger.put_study(study.study, document, text)
-    if anew and not ledger.apply(record.id, [WithdrawStages(0)]):
-        raise PoseStudyError(f"study '{study.study}' was changed meanwhile; import again")
+    ledger.put_study(study.study, document, text, withdraw=WithdrawStages(0) if anew else None)
     return trained
 
 
