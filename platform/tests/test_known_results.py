@@ -11,6 +11,7 @@ from posestudy.ledger.records import (
     AddSeeds,
     Checkpoint,
     CloseStage,
+    CloseStudy,
     KnownResult,
     NewCell,
     OpenStage,
@@ -170,6 +171,65 @@ def test_trials_of_withdrawn_stages_go_over_to_cells_of_the_same_key(ledger: Led
     assert (resumed.uid, resumed.state, resumed.outcome) == (claim.trial.uid, TrialState.WAITING, None)
     assert (resumed.ckpt_path, resumed.ckpt_epoch) == (half_way.path, 1)
     assert ledger.retry("small", [Outcome.CANCELLED]) == 0
+
+
+def test_trials_that_go_over_count_by_the_metric_the_file_now_names(ledger: Ledger) -> None:
+    put_small_study(ledger, cells=("baseline", "told"))
+    trained(ledger, "small", 0.4)
+    again = {"study": "small", "metric": "coco/AR"}
+    ledger.put_study("small", again, "", withdraw=WithdrawStages(0))
+    told = replace(new_cell("told"), known={0: imported(0.3)})
+    open_stage(ledger, "small", 0, new_cell("baseline"), told)
+    by_cell = sorted(ledger.snapshot("small").trials, key=lambda t: t.cell_id)
+    assert (by_cell[0].number, by_cell[0].final_value) == (1, pytest.approx(0.5))
+
+    ledger.put_study("small", {**again, "description": "x"}, "", withdraw=WithdrawStages(0))
+    open_stage(ledger, "small", 0, new_cell("baseline"), new_cell("told"))
+    by_cell = sorted(ledger.snapshot("small").trials, key=lambda t: t.cell_id)
+    assert by_cell[0].final_value == pytest.approx(0.5)
+    # The table tells nothing of this metric, so its row is no result any more.
+    assert (by_cell[1].state, by_cell[1].source) == (TrialState.WAITING, None)
+
+
+def test_what_a_source_states_stays_as_stated_when_it_goes_over(ledger: Ledger) -> None:
+    put_small_study(ledger, cells=("baseline",))
+    odd = replace(imported(0.285), values={20: {METRIC: 0.285, "coco/AR": 0.9}})
+    open_stage(ledger, "small", 1, replace(new_cell("told"), known={0: odd}))
+    ledger.put_study("small", ledger.study("small").document, "", withdraw=WithdrawStages(1))
+    open_stage(ledger, "small", 1, new_cell("told"))
+    told = ledger.snapshot("small").trials[-1]
+    assert (told.final_value, told.best_value, told.best_epoch) == (0.285, 0.385, 20)
+
+
+def test_a_pruned_trial_answers_only_the_same_question_of_a_search(ledger: Ledger) -> None:
+    question = {"params": {"lr": 0.1}, "distributions": {"lr": "float"}}
+    cells = [replace(new_cell(name), optuna=question) for name in ("baseline", "same", "plain")]
+    record = ledger.put_study("small", {"study": "small", "metric": METRIC, "reuse": "none"}, "")
+    open_stage(ledger, "small", 0, *cells)
+    for _ in cells:
+        claim = ledger.claim("small", "worker", 60.0)
+        assert claim is not None
+        uid, fence = claim.trial.uid, claim.trial.fence
+        noted = {**question, "system_attrs": {"rung": 0.2}}
+        assert ledger.record_epoch(uid, fence, {1: {METRIC: 0.2}}, None, 1.0)
+        assert ledger.decide(uid, fence, {"epoch": 1, "prune": True}, noted)
+        ending = {"metric": METRIC, "direction": Direction.MORE, "peak_memory_mb": 1.0}
+        assert ledger.finish(uid, fence, Outcome.PRUNED, None, **ending)
+    assert ledger.apply(record.id, [WithdrawStages(0)])
+    open_stage(ledger, "small", 0, cells[0], cells[1], new_cell("plain"))
+    trials = sorted(ledger.snapshot("small").trials, key=lambda t: t.cell_id)
+    assert [t.outcome for t in trials] == [Outcome.PRUNED, Outcome.PRUNED, None]
+    assert [t.optuna.get("system_attrs") for t in trials] == [{"rung": 0.2}, {"rung": 0.2}, None]
+
+
+def test_a_closed_study_opens_with_the_stages_its_edited_file_takes_out(ledger: Ledger) -> None:
+    record = put_small_study(ledger)
+    trained(ledger, "small", 0.4)
+    trained(ledger, "small", 0.5)
+    (stage,) = ledger.snapshot("small").stages
+    assert ledger.apply(record.id, [CloseStage(stage.id, stage.version, "variant", "best"), CloseStudy()])
+    assert ledger.put_study("small", record.document, "text", withdraw=WithdrawStages(0)).state == "open"
+    assert ledger.snapshot("small").stages == ()
 
 
 def test_the_first_estimate_stays(ledger: Ledger) -> None:

@@ -15,7 +15,10 @@ from posestudy.vocabulary import AttemptEnd, Direction, Outcome, TrialState
 from posestudy_runner.commands import parse_outcomes
 from posestudy_runner.context import owner_name
 from posestudy_runner.engines import engine
-from posestudy_runner.launching import changes, exit_code, free_dead_leases, summary
+from posestudy_runner.launching import changes, exit_code, free_dead_leases, put_study, summary
+from posestudy_studies.advance import advance as study_advance
+from posestudy_studies.file import load
+from posestudy_studies.spec import Study
 
 YAML = """
 study: nothing_there
@@ -112,3 +115,57 @@ def test_the_summary_counts_outcomes_and_names_failures(home: Home, sqlite_ledge
         sqlite_ledger.apply(sqlite_ledger.study(STUDY).id, advance(sqlite_ledger.snapshot(STUDY)))
     assert sqlite_ledger.study(STUDY).state == "closed"
     assert exit_code(sqlite_ledger.snapshot(STUDY)) == 1
+
+
+SMALL = """
+study: edited
+dataset: {keypoints: cats, root: data, train: {annotations: t.json, images: i}, val: {annotations: v.json, images: i}}
+baseline: {model: resnet_tiny, input_size: [64, 64], epochs: 2, batch_size: 4, optimizer: {lr: 1.0e-3}}
+stages:
+  - {name: lr, design: variants, variants: {high: {optimizer.lr: 0.01}}}
+  - {name: target, design: grid, factors: {sigma: [1.0, 1.5]}}
+"""
+
+
+def loaded(tmp_path: Path, text: str) -> Study:
+    file = tmp_path / "edited.yaml"
+    file.write_text(text)
+    return load(file)
+
+
+def train_all(ledger: Ledger, name: str) -> None:
+    while changes_now := study_advance(ledger.snapshot(name)):
+        assert ledger.apply(ledger.study(name).id, changes_now)
+        while claim := ledger.claim(name, "w", 600.0):
+            uid, fence = claim.trial.uid, claim.trial.fence
+            score = float(claim.cell.config["optimizer"]["lr"])
+            assert ledger.record_epoch(uid, fence, {2: {"coco/AP": score}}, None, 1.0)
+            ending = {"metric": "coco/AP", "direction": Direction.MORE, "peak_memory_mb": None}
+            assert ledger.finish(uid, fence, Outcome.COMPLETED, None, **ending)
+
+
+def test_an_edited_study_keeps_what_matches_and_says_how_much(tmp_path: Path, sqlite_ledger: Ledger) -> None:
+    ledger = sqlite_ledger
+    assert list(put_study(ledger, loaded(tmp_path, SMALL), SMALL)) == []
+    train_all(ledger, "edited")
+    before = {trial.uid for trial in ledger.snapshot("edited").trials}
+    assert list(put_study(ledger, loaded(tmp_path, SMALL), SMALL)) == []
+    assert ledger.study("edited").state == "closed"
+
+    text = SMALL.replace("sigma: [1.0, 1.5]", "sigma: [1.5, 3.0]")
+    lines = list(put_study(ledger, loaded(tmp_path, text), text))
+    assert "changed since the last launch: stages.1.factors.sigma.0: 1.0 -> 1.5" in lines
+    kept = {trial.uid for trial in ledger.snapshot("edited").trials} & before
+    assert lines[-1].startswith(f"planned anew: stage target; {len(kept)} of {len(before)} trials are kept")
+    assert 0 < len(kept) < len(before)
+    waiting = [t for t in ledger.snapshot("edited").trials if t.state is TrialState.WAITING]
+    cells = {cell.id: cell.levels for cell in ledger.snapshot("edited").cells}
+    assert [cells[t.cell_id] for t in waiting] == [{"sigma": 3.0}]
+    train_all(ledger, "edited")
+    assert ledger.study("edited").state == "closed"
+
+
+def test_a_study_made_of_logs_is_not_launched_over(tmp_path: Path, sqlite_ledger: Ledger) -> None:
+    sqlite_ledger.put_study("edited", {"study": "edited", "metric": "coco/AP"}, "")
+    with pytest.raises(PoseStudyError, match=r"imported without a study file.*--set study=NAME"):
+        list(put_study(sqlite_ledger, loaded(tmp_path, SMALL), SMALL))

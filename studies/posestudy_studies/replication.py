@@ -60,8 +60,12 @@ def after_the_last_stage(study: Study, snapshot: Snapshot) -> list[AddSeeds]:
         if change is None:
             continue
         # A configuration that stands in two stages is trained in the first; the other takes its result over later.
-        seeds = {name: (seed,) for name, (seed,) in change.seeds.items() if (keys[stage.id, name], seed) not in asked}
-        asked |= {(keys[stage.id, name], seed) for name, (seed,) in seeds.items()}
+        seeds = {
+            name: fresh
+            for name, more in change.seeds.items()
+            if (fresh := tuple(seed for seed in more if (keys[stage.id, name], seed) not in asked))
+        }
+        asked |= {(keys[stage.id, name], seed) for name, fresh in seeds.items() for seed in fresh}
         if seeds:
             wanted.append(replace(change, seeds=seeds))
     return wanted

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -89,3 +90,14 @@ def test_an_open_stage_may_grow() -> None:
 
 def test_naming_the_cell_that_was_carried_anyway_changes_nothing() -> None:
     assert first_changed(edited(stages__1__carry="high"), launched()) is None
+
+
+def test_a_carry_that_later_seeds_contradict_is_not_redone_by_launching_again() -> None:
+    played = launched()
+    names = {cell.id: cell.name for cell in played.cells if cell.stage_id == played.stages[0].id}
+    later = tuple(
+        replace(trial, final_value=0.9) if names.get(trial.cell_id) == "baseline" else trial for trial in played.trials
+    )
+    assert first_changed(edited(), replace(played, trials=later)) is None
+    # Unless the file now says so.
+    assert first_changed(edited(stages__1__carry="baseline"), played) == 0
