@@ -9,6 +9,7 @@ from importlib import resources
 from pathlib import Path
 
 import alembic.command
+import alembic.config
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
@@ -18,7 +19,8 @@ from alembic.script import ScriptDirectory
 from posestudy.errors import LedgerError, LedgerUnavailableError, NotFoundError
 from posestudy.home import Home
 from posestudy.ledger import Ledger, schema
-from posestudy.testing import put_small_study
+from posestudy.ledger.records import OpenStage
+from posestudy.testing import new_cell, put_small_study
 
 
 @pytest.fixture
@@ -71,6 +73,47 @@ def test_opening_again_finds_what_was_written(ledger_url: str) -> None:
     second = Ledger.open(ledger_url)
     assert [study.name for study in second.studies()] == ["small"]
     second.close()
+
+
+def test_a_ledger_of_the_first_revision_keeps_its_results_and_they_are_reused(
+    ledger_url: str, engine: sa.Engine, home: Home
+) -> None:
+    home.root.mkdir(parents=True, exist_ok=True)
+    config = alembic.config.Config()
+    config.set_main_option("script_location", "posestudy.ledger:migrations")
+    cell, document = new_cell("baseline"), {"study": "old", "metric": "coco/AP"}
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        alembic.command.upgrade(config, "0001")
+        tables = sa.MetaData()
+        tables.reflect(connection)
+        rows = {
+            "study": {"id": 1, "name": "old", "document": document, "source": "", "state": "closed", "created": 1.0},
+            "stage": {
+                "id": 1, "study_id": 1, "ordinal": 0, "name": "a", "design": "variants", "state": "closed",
+                "version": 2, "start": {},
+            },
+            "cell": {
+                "id": 1, "stage_id": 1, "ordinal": 0, "name": "baseline", "label": "", "note": "", "key": cell.key,
+                "levels": {}, "config": {},
+            },
+            "trial": {
+                "uid": "f" * 32, "study_id": 1, "cell_id": 1, "number": 1, "seed": 0, "state": "DONE",
+                "outcome": "completed", "fence": 1, "ckpt_epoch": 2, "ckpt_fence": 1, "prev_epoch": 0, "optuna": {},
+                "provenance": {}, "final_value": 0.5, "final_epoch": 2, "best_value": 0.5, "best_epoch": 2,
+            },
+            "value": {"trial_uid": "f" * 32, "epoch": 2, "metrics": {"coco/AP": 0.5}, "ts": 1.0, "fence": 1},
+        }  # fmt: skip
+        for name, row in rows.items():
+            connection.execute(sa.insert(tables.tables[name]).values(**row))
+    ledger = Ledger.open(ledger_url)
+    (old,) = ledger.snapshot("old").trials
+    assert (old.final_value, old.source, ledger.study("old").estimate) == (0.5, None, None)
+    record = ledger.put_study("new", {**document, "study": "new"}, "")
+    assert ledger.apply(record.id, [OpenStage(0, "a", "variants", "baseline", {}, (cell,))])
+    (new,) = ledger.snapshot("new").trials
+    assert (new.final_value, (new.source or {})["uid"]) == (0.5, old.uid)
+    ledger.close()
 
 
 def test_a_newer_ledger_is_refused_and_left_alone(ledger_url: str, engine: sa.Engine) -> None:

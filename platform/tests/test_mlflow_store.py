@@ -17,7 +17,7 @@ from projection_study import begin, cell, close, create, epoch, finish, train
 from posestudy.commands.app import main
 from posestudy.home import Home
 from posestudy.ledger import Ledger
-from posestudy.ledger.records import AddCells
+from posestudy.ledger.records import AddCells, WithdrawStages
 from posestudy.projections import service
 from posestudy.projections.project import Projector, project_once
 from posestudy.projections.quiet_mlflow import open_client
@@ -194,6 +194,31 @@ def test_a_retried_trial_gets_a_new_run_without_old_values(settings: Settings, b
     assert run.info.run_id != first
     values = rows(settings, f"SELECT step, value FROM metrics WHERE key = 'coco/AP' AND run_uuid = '{run.info.run_id}'")
     assert sorted(values) == [(1, 0.7), (2, 0.8)]
+
+
+def test_what_an_edited_file_takes_out_is_marked_and_goes_on_when_it_comes_back(
+    settings: Settings, book: Ledger
+) -> None:
+    study_id = create(book)
+    train(book, [0.4])
+    epoch(book, begin(book), 1, 0.3)
+    project_once(settings, book)
+    before = {number: run.info.run_id for number, run in runs(settings).items()}
+    assert book.apply(study_id, [WithdrawStages(0)])
+    project_once(settings, book)
+    out = runs(settings)
+    assert [out[n].info.status for n in (1, 2)] == ["FINISHED", "KILLED"]
+    assert out[1].info.run_name == "#1 baseline seed 0"
+    assert {run.data.tags.get("posestudy.withdrawn") for run in out.values()} == {"true"}
+
+    create(book)
+    train(book, [0.3, 0.5])
+    project_once(settings, book)
+    back = runs(settings)
+    assert {number: run.info.run_id for number, run in back.items()} == before
+    assert [back[n].info.status for n in (1, 2)] == ["FINISHED", "FINISHED"]
+    assert not any("posestudy.withdrawn" in run.data.tags for run in back.values())
+    assert back[2].data.metrics["coco/AP"] == 0.5
 
 
 def test_a_store_that_lost_its_runs_is_filled_again(settings: Settings, book: Ledger, empty_store: Path) -> None:

@@ -13,7 +13,7 @@ from projection_study import CONFIG, DOCUMENT, METRIC, begin, cell, create, epoc
 
 from posestudy.home import Home
 from posestudy.ledger import Ledger
-from posestudy.ledger.records import AddCells, OpenStage
+from posestudy.ledger.records import AddCells, OpenStage, WithdrawStages
 from posestudy.projections.optuna_tables import OptunaTables, open_storage
 from posestudy.projections.servers import dashboard
 from posestudy.settings import Settings
@@ -198,6 +198,19 @@ def test_new_cells_and_retries_write_the_stage_anew(settings: Settings, book: Le
     assert book.apply(study_id, [AddCells(stage.id, stage.version, (more,))])
     send(settings, book)
     assert [t.params["sigma"] for t in load(settings).trials] == [None, None, 1.5]
+
+
+def test_a_stage_that_an_edited_file_takes_out_leaves_no_optuna_study(settings: Settings, book: Ledger) -> None:
+    study_id = create(book)
+    create(book, "dogs")
+    train(book, [0.1])
+    for name in ("cats", "dogs"):
+        OptunaTables(settings).send(book, book.snapshot(name))
+    opened = OpenStage(0, "renamed", "variants", "baseline", CONFIG, (cell("baseline", {}, CONFIG),))
+    assert book.apply(study_id, [WithdrawStages(0), opened])
+    OptunaTables(settings).send(book, book.snapshot("cats"))
+    assert sorted(optuna.get_all_study_names(settings.optuna_url)) == ["cats/renamed", "dogs/augmentation"]
+    assert [t.state.name for t in load(settings, "renamed").trials] == ["COMPLETE"]
 
 
 def test_deleted_tables_are_rebuilt_equal(settings: Settings, book: Ledger) -> None:

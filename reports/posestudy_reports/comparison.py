@@ -15,12 +15,11 @@ from typing import Final, Literal
 import numpy as np
 
 from posestudy.ledger.records import TrialRecord
-from posestudy.vocabulary import Metric
 from posestudy_reports import bootstrap
 from posestudy_reports.bootstrap import Floats, Matches, Resamples
 from posestudy_reports.footnotes import imported_from
 from posestudy_reports.results import CellResult, StageResult, StudyResult
-from posestudy_studies import resolution
+from posestudy_studies import resolution, seed_spread
 
 Saved = Callable[[TrialRecord], Matches | None]
 Method = Literal["bootstrap", "paired t", "pooled t", "range"]
@@ -30,7 +29,6 @@ RESAMPLES: Final = 2000
 FEWEST_PAIRS: Final = 3
 """Fewer pairs of seeds give their range, which has no confidence."""
 _SAME: Final = 1e-6
-_NEAR: Final = 4.0
 
 
 @dataclass(frozen=True)
@@ -210,31 +208,9 @@ def _over_seeds(result: StudyResult, baseline: CellResult, rows: Sequence[CellRe
 
 
 def spread_near(result: StudyResult, *cells: CellResult) -> resolution.Spread | None:
-    """The spread over seeds, pooled over the cells of the study that may stand for `cells`.
-
-    A share varies least near 0 and 1: seeds that all stay at AP 0.002 say nothing of those of a network at 0.5. So a
-    cell counts only where its p (1 - p) is within a factor of four of the largest of `cells`.
-    """
-    needed = max((_scale(result.metric, cell.finals) for cell in cells if cell.finals), default=0.0)
-    scales = [(group, _scale(result.metric, group)) for group in _replicates(result)]
-    return resolution.pooled_sd([group for group, own in scales if needed / _NEAR <= own <= needed * _NEAR])
-
-
-def _scale(metric: Metric, values: Sequence[float]) -> float:
-    """What the variance of the metric is about proportional to: p (1 - p) of a share, nothing known of others."""
-    mean = math.fsum(values) / len(values)
-    return mean * (1 - mean) if metric.unit == "1" and 0 <= mean <= 1 else 1.0
-
-
-def _replicates(result: StudyResult) -> list[list[float]]:
-    """The final values of each configuration with several seeds, in whichever stages they were trained. What a later
-    stage takes over from an earlier one is the same number, not one more."""
-    found: dict[str, dict[int, float]] = {}
-    for stage in result.stages:
-        for cell in stage.cells:
-            mine = found.setdefault(cell.cell.key, {})
-            mine.update({t.seed: t.final_value for t in cell.completed if t.final_value is not None})
-    return [list(seeds.values()) for seeds in found.values() if len(seeds) > 1]
+    """The spread over seeds, pooled over the cells of the study that may stand for `cells`."""
+    groups = seed_spread.replicates(result.snapshot)
+    return resolution.pooled_near(groups, [cell.finals for cell in cells], share=result.metric.unit == "1")
 
 
 def _paired(cell: CellResult, baseline: CellResult) -> list[float]:
@@ -265,7 +241,7 @@ class NoiseFloor:
 def noise_floor(result: StudyResult) -> NoiseFloor | None:
     """From the seeds of the first stage's baseline; else from those of all cells; None with one seed everywhere."""
     baseline = result.stages[0].baseline if result.stages else None
-    groups = _replicates(result)
+    groups = seed_spread.replicates(result.snapshot)
     own = baseline.finals if baseline and len(baseline.finals) > 1 else ()
     spread = resolution.pooled_sd([own] if own else groups)
     if spread is None:

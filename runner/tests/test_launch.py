@@ -134,8 +134,8 @@ def loaded(tmp_path: Path, text: str) -> Study:
 
 
 def train_all(ledger: Ledger, name: str) -> None:
-    while changes_now := study_advance(ledger.snapshot(name)):
-        assert ledger.apply(ledger.study(name).id, changes_now)
+    while ledger.study(name).state != "closed":
+        ledger.apply(ledger.study(name).id, study_advance(ledger.snapshot(name)))
         while claim := ledger.claim(name, "w", 600.0):
             uid, fence = claim.trial.uid, claim.trial.fence
             score = float(claim.cell.config["optimizer"]["lr"])

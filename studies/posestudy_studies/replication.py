@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from posestudy.ledger.records import AddSeeds, CellRecord, Snapshot, StageRecord
 from posestudy.vocabulary import METRICS, Direction, Outcome, TrialState
-from posestudy_studies import resolution
+from posestudy_studies import seed_spread
 from posestudy_studies.designs.base import BASELINE, Design, View
 from posestudy_studies.spec import Study
 
@@ -38,7 +38,7 @@ def before_closing(study: Study, design: Design, view: View) -> AddSeeds | None:
         return None
     direction = METRICS[study.metric].direction
     ranked = sorted(_finished(view), key=lambda item: _rank(item[1], direction), reverse=True)
-    if len(ranked) < 2 or _resolved(ranked[0][1], ranked[1][1], view.snapshot):
+    if len(ranked) < 2 or seed_spread.resolved(view.snapshot, ranked[0][1], ranked[1][1]):
         return None
     return _more(study, design, view, [cell for cell, _ in ranked[:2]])
 
@@ -79,7 +79,7 @@ def _unresolved_against_baseline(study: Study, design: Design, stage: StageRecor
     unresolved = [
         cell
         for cell, values in finished
-        if cell.name != stage.baseline and not _resolved(values, baseline, view.snapshot)
+        if cell.name != stage.baseline and not seed_spread.resolved(view.snapshot, values, baseline)
     ]
     if not unresolved:
         return None
@@ -118,22 +118,6 @@ def _finished(view: View) -> list[tuple[CellRecord, list[float]]]:
 def _rank(values: Sequence[float], direction: Direction) -> float:
     mean = math.fsum(values) / len(values)
     return mean if direction is Direction.MORE else -mean
-
-
-def _resolved(left: Sequence[float], right: Sequence[float], snapshot: Snapshot) -> bool:
-    interval = resolution.difference(left, right, spread(snapshot))
-    return interval is not None and not interval[0] <= 0 <= interval[1]
-
-
-def spread(snapshot: Snapshot) -> resolution.Spread | None:
-    """The standard deviation of the study's metric between seeds of one cell, pooled over its cells."""
-    groups: dict[int, list[float]] = {}
-    for trial in snapshot.trials:
-        # A result taken over from an earlier stage is the same number, not one more.
-        own = trial.source is None or trial.source.get("study") != snapshot.study.name
-        if own and trial.outcome is Outcome.COMPLETED and trial.final_value is not None:
-            groups.setdefault(trial.cell_id, []).append(trial.final_value)
-    return resolution.pooled_sd(list(groups.values()))
 
 
 def _budget_is_spent(study: Study, snapshot: Snapshot) -> bool:

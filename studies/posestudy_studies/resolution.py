@@ -11,6 +11,8 @@ from collections.abc import Sequence
 Spread = tuple[float, int]
 """A standard deviation over seeds and its degrees of freedom."""
 
+_NEAR = 4.0
+
 
 def pooled_sd(groups: Sequence[Sequence[float]]) -> Spread | None:
     """The standard deviation within groups (the seeds of one cell each); None where no group has two values."""
@@ -19,6 +21,28 @@ def pooled_sd(groups: Sequence[Sequence[float]]) -> Spread | None:
         return None
     squares = [(value - _mean(group)) ** 2 for group in groups if len(group) > 1 for value in group]
     return math.sqrt(math.fsum(squares) / df), df
+
+
+def pooled_near(groups: Sequence[Sequence[float]], cells: Sequence[Sequence[float]], *, share: bool) -> Spread | None:
+    """`pooled_sd` of those groups whose spread may stand for that of `cells`.
+
+    A share varies least near 0 and 1: seeds that all stay at AP 0.002 say nothing of those of a network at 0.5. So a
+    group counts only where its p (1 - p) is within a factor of four of the largest of `cells`.
+
+    Args:
+        groups: values of the seeds of one configuration each.
+        cells: values of the cells in question.
+        share: whether the metric is a share of one, as AP and PCK are; of others nothing is known.
+    """
+    needed = max((_scale(values, share) for values in cells if values), default=0.0)
+    scales = [(group, _scale(group, share)) for group in groups if group]
+    return pooled_sd([group for group, own in scales if needed / _NEAR <= own <= needed * _NEAR])
+
+
+def _scale(values: Sequence[float], share: bool) -> float:
+    """What the variance of the metric is about proportional to."""
+    mean = _mean(values)
+    return mean * (1 - mean) if share and 0 <= mean <= 1 else 1.0
 
 
 def difference(

@@ -85,39 +85,20 @@ def test_always_means_always() -> None:
 
 
 def test_a_configuration_of_two_stages_is_trained_once_a_seed() -> None:
-    document = study().model_dump(mode="json")
-    second = {"name": "sigma", "design": "variants", "variants": {"wide": {"sigma": 3.0}}}
-    two_stages = Study.model_validate({**document, "stages": [*document["stages"], second]})
-    trained: list[tuple[str, int]] = []
-    given = results({"baseline": 0.3, "good": 0.305, "also": 0.1, "poor": 0.1, "wide": 0.304})
-
-    def noted(stage: StageRecord, cell: CellRecord, seed: int) -> KnownResult:
-        trained.append((cell.key, seed))
-        return given(stage, cell, seed)
-
-    played = Rehearsal(two_stages).play(noted)
-    assert played.study.state == "closed"
-    stages = {stage.id: stage.name for stage in played.stages}
-    seeds = {(stages[c.stage_id], c.name): sum(t.cell_id == c.id for t in played.trials) for c in played.cells}
-    assert seeds["lr", "good"] == seeds["sigma", "baseline"] == seeds["sigma", "wide"] == 4
-    assert len(trained) == len(set(trained))
-
-
-def test_seeds_after_the_last_stage_are_not_asked_of_two_stages_at_once() -> None:
     document = study(seeds=3).model_dump(mode="json")
-    stages = [
-        STAGE,
-        {"name": "sigma", "design": "variants", "carry": "poor", "variants": {"wide": {"sigma": 3.0}}},
-    ]
+    second = {"wide": {"sigma": 3.0}, "narrow": {"sigma": 1.0}}
+    stages = [STAGE, {"name": "sigma", "design": "variants", "carry": "poor", "variants": second}]
     two_stages = Study.model_validate({**document, "stages": stages})
+    means = {"lr": {"baseline": 0.3, "good": 0.7, "also": 0.5, "poor": 0.301}, "sigma": {"wide": 0.6, "narrow": 0.302}}
     trained: list[tuple[str, int]] = []
 
     def noted(stage: StageRecord, cell: CellRecord, seed: int) -> KnownResult:
         trained.append((cell.key, seed))
-        means = {"lr": {"baseline": 0.3, "good": 0.7, "also": 0.5, "poor": 0.301}}
-        mean = means.get(stage.name, {"baseline": 0.301, "wide": 0.6})[cell.name]
-        return KnownResult(Outcome.COMPLETED, {}, final_value=mean + NOISE[seed], final_epoch=4, duration_s=1.0)
+        value = means[stage.name].get(cell.name, 0.301) + NOISE[seed]
+        return KnownResult(Outcome.COMPLETED, {}, final_value=value, final_epoch=4, duration_s=1.0)
 
     played = Rehearsal(two_stages).play(noted)
-    assert played.study.state == "closed"
+    ids = {stage.name: stage.id for stage in played.stages}
+    seeds = {(c.stage_id, c.name): [t.seed for t in played.trials if t.cell_id == c.id] for c in played.cells}
+    assert seeds[ids["lr"], "poor"] == seeds[ids["sigma"], "baseline"] == seeds[ids["sigma"], "narrow"] == [0, 1, 2]
     assert len(trained) == len(set(trained))

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 SUPERSEDED_TAG = "posestudy.superseded"
 """Marks a run whose history the ledger has replaced (a retried trial); such runs are deleted and never used again."""
+WITHDRAWN_TAG = "posestudy.withdrawn"
+"""Marks the run of a stage or trial that an edited study file does not ask for any more."""
 
 _PAGE = 1000
 

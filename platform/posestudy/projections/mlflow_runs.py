@@ -16,7 +16,7 @@ from posestudy.projections.run_card import Point
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-_UNFINISHED = frozenset({"RUNNING", "SCHEDULED"})
+UNFINISHED = frozenset({"RUNNING", "SCHEDULED"})
 
 
 class RunWriter:
@@ -46,7 +46,7 @@ class RunWriter:
             self._client.update_run(known.run_id, name=name)
             known.name = name
         moved = known.status != status or (ended is not None and known.ended != ended)
-        if moved and status in _UNFINISHED:
+        if moved and status in UNFINISHED:
             self._client.update_run(known.run_id, status=status)
         elif moved:
             self._client.set_terminated(known.run_id, status, ended)

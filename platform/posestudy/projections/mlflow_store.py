@@ -13,14 +13,16 @@ from posestudy.ledger import Ledger
 from posestudy.ledger.records import ProjectedRun, Snapshot, StageRecord, StudyRecord
 from posestudy.projections.dataset_card import dataset_cards
 from posestudy.projections.delivery import Delivery, ProjectionOutageError
-from posestudy.projections.mlflow_index import KnownRun, RunIndex
-from posestudy.projections.mlflow_runs import RunWriter
+from posestudy.projections.mlflow_index import WITHDRAWN_TAG, KnownRun, RunIndex
+from posestudy.projections.mlflow_runs import UNFINISHED, RunWriter
 from posestudy.projections.quiet_mlflow import open_client, trouble
 from posestudy.projections.run_card import (
+    BEST_TAG,
     KIND_TAG,
     NOTE_TAG,
     PARENT_TAG,
     STAGE_TAG,
+    STAR,
     TAG_LIMIT,
     RunCard,
     cards,
@@ -67,6 +69,7 @@ class MlflowStore:
                 return delivery
             for stage in snapshot.stages:
                 delivery.sent += self._send_stage(RunWriter(client), study, stage, index, rebuild)
+            delivery.sent += _put_aside(RunWriter(client), snapshot, index)
         except trouble() as error:
             self._raise_if_outage(error)
             self._indexes.pop(study.name, None)
@@ -195,7 +198,7 @@ class MlflowStore:
         if rebuild:
             sent, sent_face = 0, ""
         new = [point for point in card.points if point.step > sent]
-        if known is not None and sent_face == face and not new:
+        if known is not None and sent_face == face and not new and WITHDRAWN_TAG not in known.tags:
             return None
         if known is None:
             started = card.started or card.ended
@@ -204,7 +207,7 @@ class MlflowStore:
         writer.send_values(known.run_id, new, card.params if first else {})
         if first:
             writer.send_datasets(known.run_id, dataset_cards(study))
-        if sent_face != face:
+        if sent_face != face or WITHDRAWN_TAG in known.tags:
             writer.send_values(known.run_id, card.summary, {})
             if card.done:
                 writer.send_files(known.run_id, self._settings.home.attempt(study.name, card.number, card.fence))
@@ -268,3 +271,17 @@ def _same_database(left: str, right: str) -> bool:
     except ArgumentError:
         return False
     return len({(url.get_backend_name(), url.host, url.port, url.database) for url in places}) == 1
+
+
+def _put_aside(writer: RunWriter, snapshot: Snapshot, index: RunIndex) -> int:
+    """Mark and end the runs of what an edited study file took out; a trial that comes back goes on in its run."""
+    stages, trials = {stage.name for stage in snapshot.stages}, {trial.uid for trial in snapshot.trials}
+    gone = [run for name, run in index.stages.items() if name not in stages]
+    gone += [run for uid, run in index.trials.items() if uid not in trials]
+    marked = 0
+    for run in gone:
+        if run.active and WITHDRAWN_TAG not in run.tags:
+            ours = {key: value for key, value in run.tags.items() if key != BEST_TAG} | {WITHDRAWN_TAG: "true"}
+            status = "KILLED" if run.status in UNFINISHED else run.status
+            marked += writer.mend(run, run.name.removeprefix(STAR), status, ours, run.ended)
+    return marked

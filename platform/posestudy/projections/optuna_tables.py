@@ -60,6 +60,7 @@ class OptunaTables:
             storage = self._storage()
             for stage in snapshot.stages:
                 delivery.sent += self._send_stage(storage, ledger, snapshot, stage, rows, rebuild)
+            delivery.sent += _delete_withdrawn(storage, snapshot)
         except (OptunaError, SQLAlchemyError, OSError, ImportError) as error:
             self._opened = None
             said = (str(error).strip().splitlines() or [type(error).__name__])[0].replace(self._url, masked(self._url))
@@ -103,6 +104,20 @@ class OptunaTables:
             ledger.put_projected(ProjectedRun(NAME, card.uid, str(trial_id), card.last_epoch, card.digest))
             sent += 1
         return sent
+
+
+def _delete_withdrawn(storage: RDBStorage, snapshot: Snapshot) -> int:
+    """Delete the Optuna studies of stages that an edited study file took out; how many there were."""
+    name = snapshot.study.name
+    wanted = {study_name(name, stage.name) for stage in snapshot.stages}
+    gone = [
+        study._study_id
+        for study in storage.get_all_studies()
+        if study.user_attrs.get("posestudy.study") == name and study.study_name not in wanted
+    ]
+    for study_id in gone:
+        storage.delete_study(study_id)
+    return len(gone)
 
 
 def _find(storage: RDBStorage, name: str) -> int | None:

@@ -12,7 +12,7 @@ from pydantic import Field, Strict, field_validator, model_validator
 from posestudy.errors import nearest
 from posestudy.ledger.records import TrialRecord
 from posestudy.vocabulary import METRICS, Direction, Outcome, TrialState
-from posestudy_studies import factor_types, factors, resolution
+from posestudy_studies import factor_types, factors, seed_spread
 from posestudy_studies.cells import unique_names
 from posestudy_studies.designs.base import Design, Probe, Proposal, RowText, View
 from posestudy_studies.designs.rows import worded
@@ -181,22 +181,10 @@ def _half(
 
 def _resolved(best: _Tried, other: _Tried, view: View) -> bool:
     """Whether the gain is more than noise; without replicates anywhere in the study the values count as they are."""
-    spread = resolution.pooled_sd(_groups(view))
-    interval = resolution.difference(best.values, other.values, spread)
-    return interval is None or not interval[0] <= 0 <= interval[1]
+    return seed_spread.resolved(view.snapshot, best.values, other.values) is not False
 
 
 def _value(trial: TrialRecord) -> float | None:
     """The final value of a completed trial; every other outcome has none to compare."""
     good = trial.outcome is Outcome.COMPLETED and trial.final_value is not None and math.isfinite(trial.final_value)
     return trial.final_value if good else None
-
-
-def _groups(view: View) -> list[list[float]]:
-    """The final values of every cell of the study, by its seeds."""
-    groups: dict[int, list[float]] = {}
-    for trial in view.snapshot.trials:
-        value = _value(trial)
-        if value is not None:
-            groups.setdefault(trial.cell_id, []).append(value)
-    return list(groups.values())

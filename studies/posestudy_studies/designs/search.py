@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Strict, Tag, field_v
 from posestudy.errors import nearest
 from posestudy.vocabulary import METRICS, TrialState
 from posestudy_studies import factors
+from posestudy_studies.cells import label
 from posestudy_studies.designs.base import BASELINE, Design, Probe, Proposal, View
 from posestudy_studies.designs.conditions import When, condition_mistakes, holds
 from posestudy_studies.designs.sampling import Pruner, PrunerName, Sampler, SamplerName, named
@@ -99,6 +100,11 @@ def choice_text(choice: Any) -> Any:
     return json.dumps(choice, sort_keys=True) if isinstance(choice, (list, dict)) else choice
 
 
+def _label(levels: dict[str, Any]) -> str:
+    """The row label of a sampled cell: three digits of a number from a range tell it from the others."""
+    return label({f: float(f"{v:.3g}") if isinstance(v, float) else v for f, v in levels.items()})
+
+
 class Search(Design):
     """Cells sampled one at a time, so that each may learn from those before it."""
 
@@ -135,7 +141,7 @@ class Search(Design):
         from posestudy_studies import decider
 
         levels, optuna = decider.ask(self, view)
-        return [Proposal(self.cell_name(asked), levels, optuna=optuna)]
+        return [Proposal(self.cell_name(asked), levels, label=_label(levels), optuna=optuna)]
 
     def complete(self, view: View) -> bool:
         return self._asked(view) >= self.cells
@@ -152,8 +158,8 @@ class Search(Design):
         space = {
             f: d if isinstance(d, list) else d.model_dump(mode="json", exclude_none=True) for f, d in self.space.items()
         }
-        label = f"sampled by {self.sampler.type}"
-        return [(Proposal(self.cell_name(i), space, label), False) for i in range(self.cells)]
+        told = f"sampled by {self.sampler.type}"
+        return [(Proposal(self.cell_name(i), space, told), False) for i in range(self.cells)]
 
     @staticmethod
     def cell_name(index: int) -> str:
