@@ -88,13 +88,13 @@ def test_a_ledger_of_the_first_revision_keeps_its_results_and_they_are_reused(
         tables = sa.MetaData()
         tables.reflect(connection)
         rows = {
-            "study": {"id": 1, "name": "old", "document": document, "source": "", "state": "closed", "created": 1.0},
+            "study": {"name": "old", "document": document, "source": "", "state": "closed", "created": 1.0},
             "stage": {
-                "id": 1, "study_id": 1, "ordinal": 0, "name": "a", "design": "variants", "state": "closed",
+                "study_id": 1, "ordinal": 0, "name": "a", "design": "variants", "state": "closed",
                 "version": 2, "start": {},
             },
             "cell": {
-                "id": 1, "stage_id": 1, "ordinal": 0, "name": "baseline", "label": "", "note": "", "key": cell.key,
+                "stage_id": 1, "ordinal": 0, "name": "baseline", "label": "", "note": "", "key": cell.key,
                 "levels": {}, "config": {},
             },
             "trial": {
