@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -229,6 +230,27 @@ def test_ctrl_c_and_launch_again_ends_as_an_undisturbed_one(tmp_path: Path, data
     assert second.returncode == 0, second.stdout
     assert "posestudy report tiny --out" in second.stdout
     assert_equal_results(run, undisturbed)
+
+
+def test_what_the_home_has_trained_is_not_trained_again_but_with_fresh(
+    tmp_path: Path, data: Path, undisturbed: Run
+) -> None:
+    run = study(tmp_path, data, put=False)
+    run.ledger.close()
+    shutil.copytree(undisturbed.home.root, run.home.root, dirs_exist_ok=True)
+    program = "from posestudy.commands.app import run; run()"
+    launch = [sys.executable, "-c", program, "--home", str(run.home.root), "launch", str(run.file), "--workers", "1"]
+    output: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    for options in (["--set", "study=again"], ["--set", "study=anew", "--fresh"]):
+        done = subprocess.run([*launch, *options], cwd=tmp_path, timeout=300, **output)
+        assert done.returncode == 0, done.stdout
+    (origin,), (again,), (anew,) = (run.ledger.snapshot(name).trials for name in (NAME, "again", "anew"))
+    assert (again.source or {})["uid"] == origin.uid
+    assert anew.source is None
+    # Reused is the very result, trained anew on one machine is the same number.
+    assert again.final_value == anew.final_value == origin.final_value
+    assert not run.home.attempts("again", again.number)
+    assert run.home.attempt("anew", anew.number, anew.fence).matches.is_file()
 
 
 def test_every_outcome_is_recognised_and_the_pool_goes_on(tmp_path: Path, data: Path) -> None:
