@@ -50,10 +50,13 @@ def check(study: StudyFile, as_json: AsJson = False, sets: Sets = None) -> None:
     from posestudy_studies.plan import plan as planned
 
     loaded = file.load(study, sets or [])
+    plan = planned(loaded)
     seen = dataset.inspect(loaded)
+    if not as_json:
+        for note in (*seen.notes, *joint_changes(plan)):
+            typer.echo(f"note: {note}")
     if seen.problems:
         raise InputError(seen.problems)
-    plan = planned(loaded)
     counts = {name: {"images": f.images, "instances": f.instances} for name, f in seen.facts.items()}
     if as_json:
         typer.echo(
@@ -63,8 +66,6 @@ def check(study: StudyFile, as_json: AsJson = False, sets: Sets = None) -> None:
             )
         )
         return
-    for note in (*seen.notes, *joint_changes(plan)):
-        typer.echo(f"note: {note}")
     typer.echo(f"OK: study '{loaded.study}', {_stages(loaded)}; {_counts(counts)}.")
 
 
