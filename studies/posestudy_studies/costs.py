@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -153,8 +154,6 @@ class Rates:
         wanted = cost_class(training)
         if wanted in self._known:
             return self._known[wanted], False
-        import json
-
         document = json.loads(wanted)
         same = [
             (json.loads(name), rate)

@@ -17,7 +17,7 @@ Json = dict[str, Any]
 def first_changed(study: Study, snapshot: Snapshot) -> int | None:
     """The ordinal of the first stage that must be planned anew under `study`; None where all may stay.
 
-    A stage stays where its part of the file, what it starts from, its seeds and the keys of its cells are what they
+    A stage stays where its part of the file, what it starts from, its seeds, the data and the evaluation are what they
     were. An open one may also have gained variants or cells to sample. Text and limits of the study change no stage.
 
     Args:
@@ -49,7 +49,7 @@ def _stays(study: Study, old: Study, view: View, start: Training) -> bool:
         return False
     if study.replicates_of(design).when != old.replicates_of(old.stages[stage.ordinal]).when:
         return False
-    if any(cells.key(study, Training.model_validate(cell.config)) != cell.key for cell in view.cells):
+    if (study.dataset.fingerprint, study.evaluation) != (old.dataset.fingerprint, old.evaluation):
         return False
     before, now = _asked(old.stages[stage.ordinal]), _asked(design)
     return before == now or (stage.state == "open" and _has_grown(stage, design, view.cells, start, before, now))
