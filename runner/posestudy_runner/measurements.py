@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import wait
@@ -53,16 +54,18 @@ def measure(study: Study, trainings: Sequence[Training], home: Home, say: Callab
     """
     distinct = {cost_class(training): training for training in trainings}
     rates: list[Rate] = []
-    folder = home.root / "measure"
-    with Starter() as starter:
-        say("loading the training packages")
-        place = usable_devices(devices.gpus(), probe(starter)["gpus"], devices.cpu())[0]
-        for number, (name, training) in enumerate(distinct.items(), start=1):
-            say(f"measuring {number} of {len(distinct)}: {_shown(training)}")
-            order = _order(study, training, folder / str(number), place)
-            heard, ending = _run(starter, order)
-            rates.append(_rate(name, place, heard, ending, order))
-    shutil.rmtree(folder, ignore_errors=True)
+    folder = home.root / f"measure-{os.getpid()}"
+    try:
+        with Starter() as starter:
+            say("loading the training packages")
+            place = usable_devices(devices.gpus(), probe(starter)["gpus"], devices.cpu())[0]
+            for number, (name, training) in enumerate(distinct.items(), start=1):
+                say(f"measuring {number} of {len(distinct)}: {_shown(training)}")
+                order = _order(study, training, folder / str(number), place)
+                heard, ending = _run(starter, order)
+                rates.append(_rate(name, place, heard, ending, order))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
     save(home, rates)
     return rates
 

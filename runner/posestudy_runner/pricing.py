@@ -80,8 +80,6 @@ def estimate(
     rates = [*costs.history(snapshots, _disk_mb(snapshots, settings)), *measurements.saved(settings.home)]
     places = devices.devices()
     device = "cpu" if places[0].is_cpu else places[0].description
-    if not any(rate.device == device for rate in rates):
-        device = "cpu" if any(rate.device == "cpu" for rate in rates) else device
     facts = dataset.inspect(study).facts
     budget = study.budget
     return costs.estimate(
