@@ -23,6 +23,7 @@ CONSEQUENCES: Final[Mapping[str, tuple[str, ...]]] = {
     "input_size": _INPUT,
     "heatmap_size": _INPUT,
     "codec": _INPUT,
+    "loss": (r"model\.head\..*",),
     "sigma": _INPUT,
     "epochs": (r"train_cfg\.max_epochs", r"param_scheduler\..*"),
     "validate_every": (r"train_cfg\.val_interval", r"default_hooks\.checkpoint\.interval"),

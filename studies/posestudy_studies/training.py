@@ -17,6 +17,7 @@ from posestudy_studies.augmentation import (
     Translation,
 )
 from posestudy_studies.fields import NAME_RULE, Count, Model, Pixels, Probability, Size, check_name, is_name, refuse
+from posestudy_studies.losses import LossField
 from posestudy_studies.networks import BackboneArguments, BackboneModel, Codec, CodecField, ConfigFile, Head
 from posestudy_studies.optimizers import OPTIMIZERS, LrScaling, Optimizer, Schedule
 
@@ -65,6 +66,11 @@ class Training(Model):
     )
     codec: CodecField = Field(
         default_factory=Codec, description="msra, udp, megvii, simcc, regression, or a mapping with its `type`."
+    )
+    loss: LossField | None = Field(
+        None,
+        description="mse, kl, smooth_l1, l1, wing, soft_wing, rle, or a mapping with its `type`; null is the codec's "
+        "usual one: mse for heatmaps, kl for simcc, smooth_l1 for regression.",
     )
     sigma: float = Field(
         2.0, gt=0, le=64,

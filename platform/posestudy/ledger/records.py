@@ -65,6 +65,8 @@ class CellRecord:
         key: sha256 of canonical JSON of `config` and the data fingerprint, without the seed.
         levels: the factors this cell sets, `{factor: level}`; empty for the baseline.
         config: the resolved training configuration, nested as `baseline` of the study file is.
+        training_key: the key without how the cell is evaluated: cells that share it are trained alike. None: a cell
+            written before there was one.
     """
 
     id: int
@@ -76,6 +78,7 @@ class CellRecord:
     key: str
     levels: Json
     config: Json
+    training_key: str | None = None
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,7 @@ class TrialRecord:
         duration_s: seconds of training over all attempts; peak_memory_mb: MiB, process or device.
         provenance: torch version, threads, device, host, git commit...: what rows of one table may differ in.
         source: where the result of a trial comes from that was not trained here (`KnownResult.source`); None: trained.
+        profile: what the network costs to run, as `posestudy_runner.profiling` measured it; None: not measured.
     """
 
     uid: str
@@ -125,6 +129,7 @@ class TrialRecord:
     peak_memory_mb: float | None
     provenance: Json = field(default_factory=dict)
     source: Json | None = None
+    profile: Json | None = None
 
 
 @dataclass(frozen=True)
@@ -217,6 +222,7 @@ class NewCell:
     seeds: tuple[int, ...]
     optuna: Json = field(default_factory=dict)
     known: dict[int, KnownResult] = field(default_factory=dict)
+    training_key: str | None = None
 
 
 @dataclass(frozen=True)

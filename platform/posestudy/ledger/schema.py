@@ -8,10 +8,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-REVISION = "0002"
+REVISION = "0003"
 """The newest migration this posestudy has."""
 
-KNOWN_REVISIONS = ("0001", "0002")
+KNOWN_REVISIONS = ("0001", "0002", "0003")
 """Every migration this posestudy has, oldest first."""
 
 VERSION_TABLE = "posestudy_version"
@@ -96,8 +96,10 @@ cell = sa.Table(
     sa.Column("key", sa.String(64), nullable=False),
     sa.Column("levels", StrictJson, nullable=False),
     sa.Column("config", StrictJson, nullable=False),
+    sa.Column("training_key", sa.String(64)),
     sa.UniqueConstraint("stage_id", "name"),
     sa.Index(None, "key"),
+    sa.Index(None, "training_key"),
 )
 
 trial = sa.Table(
@@ -134,6 +136,7 @@ trial = sa.Table(
     sa.Column("peak_memory_mb", sa.Double),
     sa.Column("provenance", StrictJson, nullable=False),
     sa.Column("source", StrictJson),
+    sa.Column("profile", StrictJson),
     sa.UniqueConstraint("study_id", "number"),
     sa.Index(None, "study_id", "state", "number"),
     sa.Index(None, "cell_id"),

@@ -175,6 +175,7 @@ class _Growth:
             "label": cell.label,
             "note": cell.note,
             "key": cell.key,
+            "training_key": cell.training_key,
             "levels": cell.levels,
             "config": cell.config,
         }
