@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from posestudy_studies.losses import LOSSES
 from posestudy_studies.networks import BackboneModel
-from posestudy_studies.presets import HEATMAP_STRIDE, owner_of, preset
+from posestudy_studies.presets import HEATMAP_STRIDE, owners_of, preset
 
 if TYPE_CHECKING:
     from posestudy_studies.training import Training
@@ -45,20 +47,23 @@ def check(training: Training) -> None:
         shape(training)
     _check_backbone(training)
     _check_codec(training)
+    _check_loss(training)
     _check_weights(training)
 
 
 def shape(training: Training) -> Shape:
     """The sizes of a network that is no config file. Raises `MisfitError` where there are none."""
-    name, stride, multiple, channels = _network(training)
+    body = _body(training)
     width, height = training.input_size
-    if width % multiple or height % multiple:
+    if width % body.multiple or height % body.multiple:
         raise MisfitError(
             f"input_size [{width}, {height}]",
-            f"multiples of {multiple} px for {name}",
-            f"its features are {multiple} times smaller than its input, and the heatmap must fit them",
+            f"multiples of {body.multiple} px for {body.name}",
+            f"its features are {body.multiple} times smaller than its input, and the heatmap must fit them",
         )
-    features = (width // stride, height // stride)
+    if min(width, height) < body.smallest:
+        raise MisfitError(f"input_size [{width}, {height}]", f"at least {body.smallest} px a side for {body.name}")
+    features = body.features(training.input_size)
     if not training.codec.has_heatmaps and training.heatmap_size is not None:
         raise MisfitError(
             f"heatmap_size {list(training.heatmap_size)} with codec {training.codec.type}",
@@ -67,27 +72,53 @@ def shape(training: Training) -> Shape:
     if training.codec.type == "regression":
         if training.head is not None:
             raise MisfitError("head with codec regression", "no head: it regresses from the pooled features")
+        if body.encoded:
+            codecs = "msra, udp, megvii or simcc"
+            raise MisfitError(f"codec regression with {body.name}", f"{codecs}: its encoder keeps the places apart")
         return Shape(features, (), features)
-    if training.head is not None and not channels:
+    if training.head is not None and not body.deconvolutions:
         raise MisfitError(
-            f"head with {name}",
-            f"no head: its features are {stride} times smaller than its input, as the heatmap is; "
+            f"head with {body.name}",
+            f"no head: its features are {body.stride} times smaller than its input, as the heatmap is; "
             "there are no deconvolutions",
         )
-    wanted = _channels(training, name, stride, features, channels)
+    wanted = _channels(training, body.name, body.stride, features, body.deconvolutions)
     scale = 2 ** len(wanted)
     return Shape(features, wanted, (features[0] * scale, features[1] * scale))
 
 
-def _network(training: Training) -> tuple[str, int, int, tuple[int, ...]]:
-    """Name, stride, multiple of the input and usual deconvolutions of the model."""
+@dataclass(frozen=True)
+class _Body:
+    """What of a model stands before its head; `deconvolutions` are the head's usual ones."""
+
+    name: str
+    stride: int
+    multiple: int
+    deconvolutions: tuple[int, ...]
+    features: Callable[[tuple[int, int]], tuple[int, int]]
+    smallest: int = 1
+    encoded: bool = False
+
+
+def _body(training: Training) -> _Body:
     if isinstance(training.model, str):
         chosen = preset(training.model)
-        return chosen.name, chosen.stride, chosen.multiple, chosen.deconvolutions
+        return _Body(
+            chosen.name,
+            chosen.stride,
+            chosen.multiple,
+            chosen.deconvolutions,
+            chosen.features,
+            chosen.smallest,
+            chosen.encoder is not None,
+        )
     if isinstance(training.model, BackboneModel):
         stride = training.model.stride
         usual = max(0, (stride // HEATMAP_STRIDE).bit_length() - 1)
-        return str(training.model.backbone["type"]), stride, stride, (_SIMPLE_CHANNELS,) * usual
+        name = str(training.model.backbone["type"])
+        return _Body(
+            name, stride, stride, (_SIMPLE_CHANNELS,) * usual, lambda size: (size[0] // stride, size[1] // stride)
+        )
     raise TypeError("the network of a config file is known when it is read")
 
 
@@ -155,9 +186,10 @@ def _check_backbone(training: Training) -> None:
         if name not in chosen.arguments:
             family = str(chosen.backbone["type"])
             raise MisfitError(f"backbone.{name}", f"an argument of {family}: {', '.join(sorted(chosen.arguments))}")
-    stages = int(chosen.backbone.get("num_stages", 4))
-    if given.get("frozen_stages", -1) > stages:
-        raise MisfitError(f"backbone.frozen_stages {given['frozen_stages']}", f"-1 to {stages} for {chosen.name}")
+    if given.get("frozen_stages", -1) > chosen.stages:
+        raise MisfitError(
+            f"backbone.frozen_stages {given['frozen_stages']}", f"-1 to {chosen.stages} for {chosen.name}"
+        )
 
 
 def _check_codec(training: Training) -> None:
@@ -168,16 +200,30 @@ def _check_codec(training: Training) -> None:
         raise MisfitError("head with a config file", "the head of the file")
 
 
+def _check_loss(training: Training) -> None:
+    loss, codec = training.loss, training.codec.type
+    if loss is None:
+        return
+    if not isinstance(training.model, (str, BackboneModel)):
+        raise MisfitError("loss with a config file", "the loss of the file's own head")
+    if not loss.fits(codec):
+        fitting = [name for name, (codecs, _) in LOSSES.items() if codec in codecs]
+        codecs = ", ".join(sorted(LOSSES[loss.type][0]))
+        raise MisfitError(
+            f"loss {loss.type} with codec {codec}", f"{' or '.join(fitting)}", f"{loss.type} is of codec {codecs}"
+        )
+
+
 def _check_weights(training: Training) -> None:
     """ImageNet weights of another preset would load in part, and the rest would start at random without a word."""
     if training.init is None or not isinstance(training.model, str):
         return
-    owner = owner_of(training.init)
-    if owner is None or owner == training.model:
+    owners = owners_of(training.init)
+    if not owners or training.model in owners:
         return
     own = preset(training.model).weights
     raise MisfitError(
         f"init {training.init} with model {training.model}",
         f"{own}, a file, or none" if own else "a file, or none: nobody has published weights of it",
-        f"those are weights of {owner}; set model and init together",
+        f"those are weights of {owners[0]}; set model and init together",
     )

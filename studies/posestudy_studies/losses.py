@@ -57,7 +57,9 @@ class Loss(Model):
                 continue
             owners = " and ".join(loss for loss, (_, known) in LOSSES.items() if name in known)
             expected = ", ".join(sorted(keys)) or "no further key"
-            raise refuse(f"{name}: {getattr(self, name)}", f"{expected} with loss {self.type}", f"{name} is of {owners}")
+            raise refuse(
+                f"{name}: {getattr(self, name)}", f"{expected} with loss {self.type}", f"{name} is of {owners}"
+            )
         return self
 
     def fits(self, codec: str) -> bool:

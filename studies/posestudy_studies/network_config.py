@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from posestudy.errors import PoseStudyError
-from posestudy_studies import fitting
+from posestudy_studies import fitting, losses
 from posestudy_studies.fitting import MisfitError, Shape
+from posestudy_studies.losses import USUAL, Loss
 from posestudy_studies.model_file import Network, read_model
 from posestudy_studies.networks import BackboneModel, ConfigFile
-from posestudy_studies.presets import preset
+from posestudy_studies.presets import Preset, owners_of, preset
 from posestudy_studies.spec import Evaluation
 from posestudy_studies.training import Training
 
@@ -38,7 +39,7 @@ def network(evaluation: Evaluation, training: Training, keypoints: int) -> Netwo
             ) from misfit
         made = _network(training, shape, keypoints)
     if training.init is not None:
-        made.model["backbone"]["init_cfg"] = {"type": "Pretrained", "checkpoint": training.init}
+        _start_from(training, training.init, made.model)
     _test_as(evaluation, made)
     return made
 
@@ -47,7 +48,30 @@ def _name(training: Training) -> str:
     return training.model if isinstance(training.model, str) else "its network"
 
 
+def _start_from(training: Training, init: str, model: Config) -> None:
+    """Weights of a backbone alone are the backbone's to load; what a file or an address holds shows when it is read.
+
+    A network that is only evaluated starts from nothing: MMEngine loads all of it, by `load_from`.
+    """
+    pretrained = {"type": "Pretrained", "checkpoint": init}
+    if is_backbone(init) and training.epochs:
+        model["backbone"]["init_cfg"] = pretrained
+        return
+    model["backbone"].pop("init_cfg", None)
+    if training.epochs:
+        model["init_cfg"] = pretrained
+
+
+def is_backbone(init: str) -> bool:
+    """Whether the weights at `init` are known to be those of a classifier, whose backbone alone is of use."""
+    return init.partition("://")[0] in _CLASSIFIERS or any(preset(name).weights == init for name in owners_of(init))
+
+
+_CLASSIFIERS = ("torchvision", "mmcls", "open-mmlab", "openmmlab", "modelzoo")
+
+
 def _network(training: Training, shape: Shape, keypoints: int) -> Network:
+    chosen = None
     if isinstance(training.model, BackboneModel):
         backbone, channels = dict(training.model.backbone), training.model.channels
         imports = tuple(training.model.imports)
@@ -69,9 +93,26 @@ def _network(training: Training, shape: Shape, keypoints: int) -> Network:
     if training.codec.type == "regression":
         model["neck"] = {"type": "GlobalAveragePooling"}
     model["head"] = {**_head(training, shape, channels, keypoints), "decoder": codec}
+    if chosen is not None and chosen.encoder is not None:
+        _encode(model, chosen, shape, from_weights=training.init is not None)
     if training.codec.has_heatmaps:
         model["test_cfg"] = {"flip_mode": "heatmap"}
     return Network(model, codec, imports)
+
+
+def _encode(model: Config, chosen: Preset, shape: Shape, *, from_weights: bool) -> None:
+    """Put the encoder between backbone and head, and start their layers as the preset's authors did."""
+    model["neck"] = {**(chosen.encoder or {}), "in_featuremap_size": shape.features}
+    if from_weights and chosen.torch_defaults:
+        # The first layers of the head and of the neck keep what torch gives them.
+        last = {"type": "Normal", "name": "final_layer", "std": 0.001}
+        if model["head"]["type"] == "HeatmapHead":
+            model["head"]["init_cfg"] = {"type": "Normal", "std": 0.001, "override": last}
+        return
+    narrow = {"type": "Normal", "layer": "Conv2d", "std": 0.001}
+    model["neck"]["init_cfg"] = narrow
+    if chosen.torch_defaults:
+        model["backbone"]["init_cfg"] = [narrow, {"type": "Constant", "layer": "BatchNorm2d", "val": 1}]
 
 
 def _codec(training: Training, shape: Shape) -> Config:
@@ -100,9 +141,11 @@ def _blur(sigma: float) -> Config:
 
 
 def _head(training: Training, shape: Shape, channels: int, keypoints: int) -> Config:
+    chosen = training.loss or Loss(type=USUAL[training.codec.type])
+    loss = losses.config(chosen)
     if training.codec.type == "regression":
-        loss = {"type": "SmoothL1Loss", "use_target_weight": True}
-        return {"type": "RegressionHead", "in_channels": channels, "num_joints": keypoints, "loss": loss}
+        head = "RLEHead" if chosen.type == "rle" else "RegressionHead"
+        return {"type": head, "in_channels": channels, "num_joints": keypoints, "loss": loss}
     kernel = training.head.deconv_kernel if training.head is not None else 4
     count = len(shape.deconvolutions)
     common = {
@@ -112,7 +155,7 @@ def _head(training: Training, shape: Shape, channels: int, keypoints: int) -> Co
         "deconv_kernel_sizes": (kernel,) * count or None,
     }
     if training.codec.type != "simcc":
-        return {"type": "HeatmapHead", **common, "loss": {"type": "KeypointMSELoss", "use_target_weight": True}}
+        return {"type": "HeatmapHead", **common, "loss": loss}
     return {
         "type": "SimCCHead",
         **common,
@@ -120,7 +163,7 @@ def _head(training: Training, shape: Shape, channels: int, keypoints: int) -> Co
         "input_size": training.input_size,
         "in_featuremap_size": shape.features,
         "simcc_split_ratio": training.codec.split_ratio,
-        "loss": {"type": "KLDiscretLoss", "use_target_weight": True},
+        "loss": loss,
     }
 
 

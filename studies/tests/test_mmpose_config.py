@@ -261,7 +261,7 @@ def test_a_model_from_a_config_file_keeps_its_network_and_takes_the_studys_data(
     assert made["custom_hooks"] == [{"type": "SeedEpochHook", "seed": 3}, {"type": "EMAHook", "momentum": 0.1}]
     assert made["custom_imports"]["imports"] == ["posestudy_runner.plugin", "mmpose.models"]
     weights = config(model={"config": str(file)}, init="other.pth", input_size=[96, 128])
-    assert weights["model"]["backbone"]["init_cfg"]["checkpoint"] == "other.pth"
+    assert weights["model"]["init_cfg"]["checkpoint"] == "other.pth"
 
 
 @pytest.mark.slow

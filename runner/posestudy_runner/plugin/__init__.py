@@ -16,14 +16,17 @@ from posestudy_runner.plugin.augmentation import (  # noqa: E402
 )
 from posestudy_runner.plugin.dataset import KeypointDataset  # noqa: E402
 from posestudy_runner.plugin.seeding import SeedEpochHook, SeedSample  # noqa: E402
+from posestudy_runner.plugin.transpose import HRNetS, TransPoseEncoder  # noqa: E402
 
 __all__ = [
     "DeviceAmpOptimWrapper",
     "EpochwiseAccumulationHook",
+    "HRNetS",
     "KeypointDataset",
     "PhotometricDistortionV0",
     "RandomBBoxTranslation",
     "SeedEpochHook",
     "SeedSample",
     "SeededAlbumentation",
+    "TransPoseEncoder",
 ]
