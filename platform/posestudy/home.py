@@ -64,6 +64,11 @@ class AttemptPaths:
         """Pictures of predictions on validation images."""
         return self.folder / "predictions"
 
+    @property
+    def attention(self) -> Path:
+        """Attention pictures, where the network has an attention: `NNN_dependency.png` and `NNN_affect.png`."""
+        return self.folder / "attention"
+
 
 @dataclass(frozen=True)
 class Home:

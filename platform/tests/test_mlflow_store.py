@@ -68,7 +68,9 @@ def test_a_trial_becomes_a_nested_run_with_all_its_parts(settings: Settings, boo
     claim = begin(book)
     files = settings.home.attempt("cats", 2, claim.trial.fence)
     files.drawings.mkdir(parents=True)
-    for path in (files.config, files.log, files.best_weights, files.drawings / "1.png", files.predictions):
+    files.attention.mkdir()
+    pictures = (files.drawings / "1.png", files.attention / "001_dependency.png", files.attention / "001_affect.png")
+    for path in (files.config, files.log, files.best_weights, files.predictions, *pictures):
         path.write_text("x")
     epoch(book, claim, 1, 0.3)
     finish(book, claim)
@@ -105,9 +107,12 @@ def test_a_trial_becomes_a_nested_run_with_all_its_parts(settings: Settings, boo
     source = json.loads(run.inputs.dataset_inputs[0].dataset.source)
     assert source == {"uri": "/nowhere/cats/train.json"}
     artifacts = {
-        a.path for folder in ("", "weights", "predictions") for a in client.list_artifacts(run.info.run_id, folder)
+        a.path
+        for folder in ("", "weights", "predictions", "attention")
+        for a in client.list_artifacts(run.info.run_id, folder)
     }
     assert {"config.py", "training.log", "weights/best.pth", "predictions/1.png"} <= artifacts
+    assert {"attention/001_dependency.png", "attention/001_affect.png"} <= artifacts
     assert run.info.artifact_uri.startswith(settings.home.artifacts.as_uri())
 
     parent = client.get_run(tags["mlflow.parentRunId"])

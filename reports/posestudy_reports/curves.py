@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from posestudy_reports.quantities import evaluated
 from posestudy_reports.results import CellResult, StageResult, StudyResult
 
 OKABE_ITO: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8A7F00")
@@ -33,7 +34,7 @@ class Curve:
 
 
 def curves(result: StudyResult, stage: StageResult) -> tuple[Curve, ...]:
-    """One curve per trial that was evaluated at least once, in order of the table's rows."""
+    """One curve per trial that was trained and evaluated at least once, in order of the table's rows."""
     drawn: list[Curve] = []
     for style, cell in enumerate(stage.cells):
         first = True
@@ -43,8 +44,8 @@ def curves(result: StudyResult, stage: StageResult) -> tuple[Curve, ...]:
                 for value in result.values.get(trial.uid, ())
                 if result.metric.name in value.metrics
             ]
-            if not points:
-                continue
+            if not any(epoch for epoch, _ in points) or evaluated(trial) is not None:
+                continue  # weights that were only evaluated have not learnt here
             epochs, values = zip(*points, strict=True)
             role = _role(stage, cell)
             drawn.append(Curve(trial.uid, trial.number, trial.seed, cell.label, style, first, role, epochs, values))

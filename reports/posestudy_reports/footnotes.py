@@ -9,6 +9,7 @@ from typing import Any
 from posestudy.ledger.records import TrialRecord
 from posestudy.vocabulary import Metric, Outcome
 from posestudy_reports import words
+from posestudy_reports.quantities import evaluated, untrained
 from posestudy_reports.results import CellResult, StageResult, StudyResult
 
 
@@ -65,11 +66,32 @@ def of_number(study: str, cell: CellResult) -> list[str]:
         f"Reused, not trained again: trial{'s' if len(numbers) > 1 else ''} {words.listing(numbers)} of {place}."
         for place, numbers in places.items()
     ]
+    notes += of_evaluation(study, cell)
     imported = _imported(cell)
     for file in dict.fromkeys(_file(source) for source in imported):
         stated = any(source.get("line") for source in imported if _file(source) == file)
         where = "; its line there stands under the number" if stated else ""
         notes.append(f"Imported from {file}, not trained here{where}.")
+    return notes
+
+
+def of_evaluation(study: str, cell: CellResult) -> list[str]:
+    """Whose weights a cell only evaluated; empty where it trained its own."""
+    places: dict[str, list[str]] = {}
+    for found in (evaluated(trial) for trial in cell.trials):
+        if found is not None:
+            place = "" if found.get("study") in (None, study) else f" of study {words.quoted(str(found['study']))}"
+            places.setdefault(place, []).append(str(found.get("number")))
+    notes = [
+        f"Evaluated, not trained again: the weights of trial{'s' if len(numbers) > 1 else ''} "
+        f"{words.listing(list(dict.fromkeys(numbers)))}{place}."
+        for place, numbers in places.items()
+    ]
+    given = [trial for trial in cell.completed if untrained(trial) and evaluated(trial) is None]
+    if given and not _imported(cell):
+        init = cell.cell.config.get("init")
+        which = f"the weights {PurePath(words.level(str(init))).name}" if init else "the given weights"
+        notes.append(f"Evaluated, not trained: {which} as they are.")
     return notes
 
 

@@ -78,7 +78,8 @@ def _value(result: StudyResult, cell: CellResult) -> str:
     spread = cell.final
     if spread is None:
         return "without a number"
-    text = f"at {result.metric.short} {words.score(spread.mean, result.metric)} (epoch {spread.epochs[1]}"
+    when = f"epoch {spread.epochs[1]}" if spread.epochs[1] else "weights as given"
+    text = f"at {result.metric.short} {words.score(spread.mean, result.metric)} ({when}"
     if spread.count > 1:
         low, high = words.score(spread.low, result.metric), words.score(spread.high, result.metric)
         return f"{text}, mean of {spread.count} seeds, {low}{words.DASH}{high})"

@@ -58,6 +58,8 @@ class Table:
     notes: tuple[str, ...]
     remarks: tuple[str, ...]
     """What holds for the whole table and has no mark."""
+    compact: bool = False
+    """Many short columns: set small, and across the page where the text is not wide enough for them."""
 
 
 def stage_table(result: StudyResult, stage: StageResult, comparison: Comparison) -> Table:
@@ -154,14 +156,18 @@ def _parameters(stage: StageResult, cell: CellResult) -> str:
 
 
 def _numbers(result: StudyResult, cell: CellResult, spread: Spread | None, *, last: bool) -> Entry:
-    """`150: 0.485`, with the range of the seeds below; where there is no final number, an outcome stands."""
+    """`150: 0.485`, with the range of the seeds below; where there is no final number, an outcome stands.
+
+    Weights that were evaluated as they were given have no epoch to tell.
+    """
     metric = result.metric
     if spread is not None:
         first, final = spread.epochs
         epochs = str(first) if first == final else f"{first}{words.DASH}{final}"
         low, high = words.score(spread.low, metric), words.score(spread.high, metric)
         detail = f"{low}{words.DASH}{high}, n = {spread.count}" if spread.count > 1 else ""
-        return Entry(f"{epochs}: {words.score(spread.mean, metric)}", detail)
+        mean = words.score(spread.mean, metric)
+        return Entry(f"{epochs}: {mean}" if final else mean, detail)
     stopped = [t for t in cell.trials if t.best_value is not None and _has_numbers(t)]
     if stopped and not last:  # pruned or out of time: what it reached is a result, though not one to rank
         trial = stopped[0]

@@ -23,6 +23,8 @@ class ScaleRotation(Model):
     rotation: float = Field(40.0, ge=0, le=180, description="Rotation factor in degrees, as in MMPose 0.x.")
     scale: float = Field(0.5, ge=0, lt=1, description="The box is scaled by 1 - scale to 1 + scale.")
     prob: Probability = Field(0.6, description="Probability of a rotation per sample, 0 to 1.")
+    shift: float = Field(0.0, ge=0, le=1, description="Shift factor, a share of the box, as in MMPose 1.x.")
+    shift_prob: Probability = Field(0.0, description="Probability of such a shift per sample, 0 to 1.")
 
 
 class HalfBody(Model):

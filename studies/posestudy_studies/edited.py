@@ -56,9 +56,10 @@ def _stays(study: Study, old: Study, view: View, start: Training) -> bool:
 
 
 def _asked(design: Design) -> Json:
-    """The stage's part of the file without what decides only about the stages after or before it."""
+    """The stage's part of the file without what decides only about the stages after or before it, or the report."""
     document = design.model_dump(mode="json")
     document.pop("carry")
+    document.pop("columns")
     return document
 
 

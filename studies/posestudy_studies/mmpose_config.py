@@ -142,7 +142,8 @@ def _augmentation(augmentation: Augmentation) -> list[Config]:
         steps.append(
             {
                 "type": "RandomBBoxTransform",
-                "shift_prob": 0.0,
+                **({"shift_factor": change.shift} if change.shift_prob else {}),
+                "shift_prob": change.shift_prob,
                 "scale_factor": (1 - change.scale, 1 + change.scale),
                 "scale_prob": 1.0,
                 "rotate_factor": 2 * change.rotation,

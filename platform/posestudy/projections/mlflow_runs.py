@@ -97,10 +97,11 @@ class RunWriter:
             (attempt.best_weights, "weights"),
             (attempt.matches, None),
         ]
-        files += [(picture, "predictions") for picture in sorted(attempt.drawings.glob("*.png"))]
-        for path, folder in files:
+        for folder, name in ((attempt.drawings, "predictions"), (attempt.attention, "attention")):
+            files += [(picture, name) for picture in sorted(folder.glob("*.png"))]
+        for path, place in files:
             if path.is_file():
-                self._client.log_artifact(run_id, str(path), folder)
+                self._client.log_artifact(run_id, str(path), place)
 
     def send_text(self, run_id: str, text: str, name: str) -> None:
         with tempfile.TemporaryDirectory() as folder:

@@ -15,8 +15,11 @@ from posestudy_runner.plugin.augmentation import (  # noqa: E402
     SeededAlbumentation,
 )
 from posestudy_runner.plugin.dataset import KeypointDataset  # noqa: E402
+from posestudy_runner.plugin.loading import understand_official_checkpoints  # noqa: E402
 from posestudy_runner.plugin.seeding import SeedEpochHook, SeedSample  # noqa: E402
 from posestudy_runner.plugin.transpose import HRNetS, TransPoseEncoder  # noqa: E402
+
+understand_official_checkpoints()
 
 __all__ = [
     "DeviceAmpOptimWrapper",

@@ -215,8 +215,9 @@ def refuse_code_in_downloaded_weights() -> None:
 def start_from_weights_that_fit() -> None:
     """Trap: where no name in a file of weights fits the network, MMEngine only logs it and starts at random.
 
-    Weights of a whole estimator or classifier name their backbone's parts `backbone.*`, so that they fit no
-    backbone as they are: that prefix is taken off here. Less than three quarters of the network's numbers is an error:
+    A backbone starts from weights of itself or of a whole estimator or classifier, whose names for it begin with
+    `backbone.`; an estimator also from weights of its backbone alone. What does not fit, as the last layer for another
+    number of keypoints, starts as it would without. Less than three quarters of the backbone's numbers is an error:
     weights of another depth of the same family fill about half.
     """
     from mmengine.model.weight_init import PretrainedInit, update_init_info
@@ -234,12 +235,17 @@ def start_from_weights_that_fit() -> None:
 
         loaded = CheckpointLoader.load_checkpoint(self.checkpoint, map_location=self.map_location, logger="current")
         found = loaded.get("state_dict", loaded)
-        wanted = {name: part for name, part in module.state_dict().items() if part.ndim}
-        fitting = max((_fitting(found, prefix, wanted) for prefix in ("", "backbone.", "module.")), key=_numbers)
-        if 4 * _numbers(fitting) < 3 * _numbers(wanted):
+        own = {name: part for name, part in module.state_dict().items() if part.ndim}
+        inner = "backbone." if hasattr(module, "backbone") else ""
+        needed = {name: part for name, part in own.items() if name.startswith(inner)}
+        renamed = [("", ""), ("module.", ""), ("backbone.", ""), *([("", inner), ("module.", inner)] if inner else [])]
+        fitting = max((_fitting(found, old, new, own) for old, new in renamed), key=_numbers)
+        filled = {name: part for name, part in fitting.items() if name in needed}
+        if 4 * _numbers(filled) < 3 * _numbers(needed):
+            what = module.backbone if inner else module
             raise PoseStudyError(
-                f"the weights {self.checkpoint} fit {_numbers(fitting):,} of the {_numbers(wanted):,} numbers of "
-                f"{type(module).__name__}; expected weights of this network"
+                f"the weights {self.checkpoint} fit {_numbers(filled):,} of the {_numbers(needed):,} numbers of "
+                f"{type(what).__name__}; expected weights of this network"
             )
         load_state_dict(module, fitting, strict=False, logger="current")
         if hasattr(module, "_params_init_info"):
@@ -249,10 +255,10 @@ def start_from_weights_that_fit() -> None:
     PretrainedInit.__call__ = load
 
 
-def _fitting(found: Any, prefix: str, wanted: dict[str, Any]) -> dict[str, Any]:
-    """The parts of `found` that, without `prefix`, have a name and shape that is wanted."""
-    bare = {name.removeprefix(prefix): part for name, part in found.items() if name.startswith(prefix)}
-    return {name: part for name, part in bare.items() if name in wanted and part.shape == wanted[name].shape}
+def _fitting(found: Any, old: str, new: str, wanted: dict[str, Any]) -> dict[str, Any]:
+    """The parts of `found` that, with the prefix `new` for `old`, have a name and shape that is wanted."""
+    renamed = {new + name.removeprefix(old): part for name, part in found.items() if name.startswith(old)}
+    return {name: part for name, part in renamed.items() if name in wanted and part.shape == wanted[name].shape}
 
 
 def _numbers(parts: dict[str, Any]) -> int:

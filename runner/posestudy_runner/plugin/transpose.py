@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -68,7 +68,7 @@ class EncoderLayer(nn.Module):
         self.dropout2 = nn.Dropout(dropout)
 
     def forward(self, tokens: Tensor, position: Tensor | None) -> Tensor:
-        """`tokens` is `[tokens, batch, d_model]`, `position` `[tokens, 1, d_model]` or None; gives the shape of `tokens`."""
+        """Gives what has the shape of `tokens`, `[tokens, batch, d_model]`; `position` is `[tokens, 1, d_model]` or None."""
         query = self.query(tokens, position)
         # Without weights torch takes scaled_dot_product_attention, which never holds the whole matrix.
         attended, _ = self.self_attn(query, query, tokens, need_weights=False)
@@ -84,7 +84,7 @@ class EncoderLayer(nn.Module):
 
     @torch.no_grad()
     def attention(self, tokens: Tensor, position: Tensor | None) -> Tensor:
-        """The attention weights for the same arguments as `forward`'s: `[batch, tokens, tokens]`, mean over the heads."""
+        """The attention weights for the arguments of `forward`: `[batch, tokens, tokens]`, the mean over the heads."""
         attention, query = self.self_attn, self.query(tokens, position).float()
         with torch.autocast(tokens.device.type, enabled=False):
             weight, bias = attention.in_proj_weight.float(), attention.in_proj_bias.float()
@@ -113,9 +113,9 @@ class Encoder(nn.Module):
 def sine_positions(height: int, width: int, channels: int, temperature: float = 10000.0) -> Tensor:
     """The fixed two-dimensional sine embedding of a grid, `[height * width, 1, channels]`, float32, row-major.
 
-    The first half of the channels tells the row, the second the column. Places count from 1 and are scaled so that the
-    last is 2 pi; channel i of a half has the wave length `temperature ** (2 * (i // 2) / half)`, sine where i is even and
-    cosine where it is odd.
+    The first half of the channels tells the row, the second the column. Places count from 1 and are scaled so that
+    the last is 2 pi; channel i of a half has the wave length `temperature ** (2 * (i // 2) / half)`, sine where i is
+    even and cosine where it is odd.
     """
     half = channels // 2
     index = torch.arange(half, dtype=torch.float64)
@@ -180,6 +180,7 @@ class TransPoseEncoder(BaseModule):
             self.pos_embedding = nn.Parameter(torch.randn(height * width, 1, d_model))
         self.global_encoder = Encoder(EncoderLayer(d_model, num_heads, dim_feedforward, dropout), num_layers)
         self._recorded: list[AttentionMaps] | None = None
+        self._take: Callable[[Tensor], Tensor] | None = None
 
     def init_weights(self) -> None:
         """Xavier-uniform for every matrix of the encoder, zero for the attention's biases; other biases are torch's."""
@@ -201,20 +202,26 @@ class TransPoseEncoder(BaseModule):
         maps: list[Tensor] = []
         for layer in self.global_encoder.layers:
             if self._recorded is not None:
-                maps.append(layer.attention(tokens, position))
+                weights = layer.attention(tokens, position)
+                maps.append(weights if self._take is None else self._take(weights))
             tokens = layer(tokens, position)
         if self._recorded is not None:
             self._recorded.append(tuple(maps))
         return (tokens.permute(1, 2, 0).reshape(batch, channels, height, width),)
 
     @contextmanager
-    def recording(self) -> Iterator[list[AttentionMaps]]:
-        """A list that each forward pass appends its attention maps to; the output stays what it is, bit for bit."""
-        before, self._recorded = self._recorded, []
+    def recording(self, take: Callable[[Tensor], Tensor] | None = None) -> Iterator[list[AttentionMaps]]:
+        """A list that each forward pass appends its attention maps to; the output stays what it is, bit for bit.
+
+        Args:
+            take: gives what is kept of a layer's map, such as a few rows, where all of them would fill the memory.
+        """
+        before = self._recorded, self._take
+        self._recorded, self._take = [], take
         try:
             yield self._recorded
         finally:
-            self._recorded = before
+            self._recorded, self._take = before
 
     def stride_of(self, input_height: int) -> int:
         """Input pixels per token of the last forward pass, whose input had `input_height` pixels."""
@@ -233,7 +240,12 @@ class TransPoseEncoder(BaseModule):
         a learned one is resized, where it is one of a grid with the same shape."""
         name, table = f"{prefix}pos_embedding", self.pos_embedding
         given = state_dict.get(name)
-        if table is not None and given is not None and given.shape != table.shape and given.shape[1:] == table.shape[1:]:
+        if (
+            table is not None
+            and given is not None
+            and given.shape != table.shape
+            and given.shape[1:] == table.shape[1:]
+        ):
             height = round(math.sqrt(given.shape[0] * self._built[0] / self._built[1]))
             width = given.shape[0] // max(1, height)
             if self.position == "sine":

@@ -12,6 +12,7 @@ from pydantic import Field, field_validator
 
 from posestudy.ledger.records import CellRecord, Snapshot, StageRecord, TrialRecord, ValueRecord
 from posestudy_studies import mistakes
+from posestudy_studies.designs.columns import ColumnsField
 from posestudy_studies.mistakes import Mistake
 from posestudy_studies.training import Model, Training, check_name, refuse
 
@@ -141,6 +142,7 @@ class Design(Model):
     out_of_memory: OutOfMemory = Field(
         default_factory=OutOfMemory, description="Further cells where one ran out of memory."
     )
+    columns: ColumnsField = Field(default_factory=list)
 
     _name = field_validator("name")(check_name)
 
