@@ -22,19 +22,20 @@ class SavedMatches:
         as good as missing; the report then says that it is.
         """
         if trial.uid not in self._read:
-            found = (_whole(paths) for paths in self._attempts(study, trial))
+            where = attempts(self._home, study, trial) if self._home else ()
+            found = (_whole(paths) for paths in where)
             self._read[trial.uid] = next((m for m in found if m is not None and m.epoch == trial.final_epoch), None)
         return self._read[trial.uid]
 
-    def _attempts(self, study: str, trial: TrialRecord) -> tuple[AttemptPaths, ...]:
-        if self._home is None:
-            return ()
-        source = trial.source
-        if source is None:
-            return self._home.attempts(study, trial.number)
-        if source.get("kind") == "reused":
-            return self._home.attempts(str(source["study"]), int(source["number"]))
-        return ()
+
+def attempts(home: Home, study: str, trial: TrialRecord) -> tuple[AttemptPaths, ...]:
+    """The attempts that made the results of a trial of `study`, the latest first: of a reused one its source's."""
+    source = trial.source
+    if source is None:
+        return home.attempts(study, trial.number)
+    if source.get("kind") == "reused":
+        return home.attempts(str(source["study"]), int(source["number"]))
+    return ()
 
 
 def _whole(paths: AttemptPaths) -> Matches | None:

@@ -1,4 +1,4 @@
-"""`posestudy models config` and `models convert`: a network as a plain MMPose config, official weights for it."""
+"""`posestudy models config`, `convert` and `export`: a network as config, official weights for it, as a program."""
 
 from __future__ import annotations
 
@@ -99,6 +99,22 @@ def convert(
     count = sum(tensor.numel() for name, tensor in weights.items() if name in _parameters(wanted))
     typer.echo(f"{source}{part} is {variant}, {found.keypoints} keypoints, {count:,} parameters; wrote {target}")
     typer.echo(f"its config: posestudy models config {variant} -o {variant}.py")
+
+
+def export(
+    config_file: Annotated[Path, typer.Argument(metavar="CONFIG.py", help="An MMPose config; it is run as Python.")],
+    checkpoint: Annotated[Path, typer.Argument(metavar="WEIGHTS.pth", help="Weights of this network, all of them.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE.pt2", help="Where to write.")],
+    size: InputOption = "",
+) -> None:
+    """Write a network as a program that torch alone runs (torch.export), for any number of images at a time."""
+    from posestudy_runner import exporting
+
+    model = exporting.load(config_file, checkpoint)
+    codec = model.cfg.model.head.decoder
+    width, height = parse_size(size) if size else codec["input_size"]
+    exporting.export(model, (width, height), out)
+    typer.echo(f"wrote {out}: images [batch, 3, {height}, {width}] in, what {type(model.head).__name__} gives out")
 
 
 def resized(training: Training, size: str) -> Training:

@@ -34,17 +34,23 @@ def save_pictures(runner: Any, folder: Path, count: int = COUNT) -> int:
     dataset, model = runner.val_dataloader.dataset, runner.model
     model.eval()
     links = [(int(a), int(b)) for a, b in dataset.metainfo.get("skeleton_links", [])]
+    chosen = chosen_images(dataset, count)
+    for place, (path, instances) in enumerate(chosen.items(), start=1):
+        samples = [model.test_step(pseudo_collate([dataset[index]]))[0] for index in instances]
+        done, data = cv2.imencode(".png", draw(_read(path), samples, links))
+        if done:
+            write_bytes(folder / f"{place:03d}.png", data.tobytes())
+    return len(chosen)
+
+
+def chosen_images(dataset: Any, count: int = COUNT) -> dict[str, list[int]]:
+    """At most `count` images of a data set, evenly chosen from first to last: path and its instances' indices."""
     instances: dict[str, list[int]] = {}
     for index in range(len(dataset)):
         instances.setdefault(str(dataset.get_data_info(index)["img_path"]), []).append(index)
     paths = list(instances)
     chosen = sorted({int(i) for i in np.linspace(0, len(paths) - 1, min(count, len(paths)))})
-    for place, path in enumerate((paths[i] for i in chosen), start=1):
-        samples = [model.test_step(pseudo_collate([dataset[index]]))[0] for index in instances[path]]
-        done, data = cv2.imencode(".png", draw(_read(path), samples, links))
-        if done:
-            write_bytes(folder / f"{place:03d}.png", data.tobytes())
-    return len(chosen)
+    return {paths[i]: instances[paths[i]] for i in chosen}
 
 
 def _read(path: str) -> Picture:

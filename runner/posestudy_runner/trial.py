@@ -22,6 +22,7 @@ from posestudy.durable import write_text
 from posestudy.home import AttemptPaths
 from posestudy.ledger.records import Json
 from posestudy.vocabulary import Outcome
+from posestudy_runner.attention_model import save_attention
 from posestudy_runner.checkpoints import TrialFiles, usable
 from posestudy_runner.control import Control
 from posestudy_runner.hooks import EpochReporter, peak_memory_mb
@@ -62,6 +63,7 @@ def main(order: TrialOrder, control: Control) -> Ending:
         raise
     _keep_matches(runner, order.paths, reporter.evaluated or order.last_epoch)
     _illustrate(runner, order.paths)
+    _show_attention(runner, order.paths)
     return Ending(ending.outcome, ending.message, peak_memory_mb(order.device))
 
 
@@ -150,5 +152,13 @@ def _illustrate(runner: Runner, paths: AttemptPaths) -> None:
             state = torch.load(paths.best_weights, map_location="cpu", weights_only=True)
             runner.model.load_state_dict(state)
         save_pictures(runner, paths.drawings)
+    except Exception:  # noqa: BLE001 - see above; the log says why there are none
+        traceback.print_exc()
+
+
+def _show_attention(runner: Runner, paths: AttemptPaths) -> None:
+    """Where a network with attention looks, by the weights `_illustrate` left in the model; as little a failure."""
+    try:
+        save_attention(runner, paths.attention)
     except Exception:  # noqa: BLE001 - see above; the log says why there are none
         traceback.print_exc()

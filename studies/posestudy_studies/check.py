@@ -144,9 +144,8 @@ def _dataset(dataset: dict[str, Any]) -> list[Mistake]:
     if dataset.get("fingerprint") is not None:
         found.append(Mistake(("dataset", "fingerprint"), "a fingerprint", "no such key; it is computed", at_key=True))
     keypoints = dataset.get("keypoints")
-    if isinstance(keypoints, str) and not layouts.is_file(keypoints) and keypoints not in layouts.names():
-        expected = f"one of {', '.join(layouts.names())}, or a YAML file"
-        found.append(Mistake(("dataset", "keypoints"), repr(keypoints), expected, nearest(keypoints, layouts.names())))
+    if isinstance(keypoints, str) and (wrong := layouts.mistake(keypoints)):
+        found.append(Mistake(("dataset", "keypoints"), repr(keypoints), *wrong))
     return found
 
 

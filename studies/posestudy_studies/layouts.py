@@ -1,18 +1,27 @@
-"""Keypoint layouts: names, mirror pairs, skeleton, OKS sigmas and weights, in MMPose's own form."""
+"""Keypoint layouts: names, mirror pairs, skeleton, OKS sigmas and weights, in MMPose's own form.
+
+A layout is built in, one of MMPose's data sets, or a YAML file; built-in names come first.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
-from posestudy.errors import InputError, NotFoundError, nearest
+from posestudy.errors import InputError, MissingPieceError, NotFoundError, nearest
+from posestudy_studies import mmpose_layouts
 from posestudy_studies.mistakes import Mistake, show
 from posestudy_studies.training import Model
 
 _COLORS = {"left": [0, 255, 0], "right": [255, 128, 0], "middle": [51, 153, 255]}
+
+
+BoxFrom = Literal["bbox", "center_scale"]
+_CENTRE_AND_SCALE = ("wflw", "300w", "300vw", "aflw")
+"""MMPose's data sets of faces whose classes read an annotation's `center` and `scale` and not its `bbox`."""
 
 
 @dataclass(frozen=True)
@@ -21,9 +30,12 @@ class Layout:
 
     Attributes:
         metainfo: MMPose's dataset_info (`keypoint_info`, `skeleton_info`, `joint_weights`, `sigmas`).
-        keypoint_names, sigmas: in order of index; sigmas are OKS's, as COCO defines them.
+        keypoint_names, sigmas: in order of index; sigmas are OKS's, as COCO defines them, empty where the data set
+            has none and is not evaluated by OKS.
         flip_pairs: index pairs that exchange places in a mirrored image.
         skeleton: index pairs that are drawn as limbs.
+        box_from: what of an annotation its box is made of, as MMPose's class for the data set does: `bbox`, or
+            `center_scale`, a square of 200 x scale px around the centre.
     """
 
     name: str
@@ -32,6 +44,7 @@ class Layout:
     sigmas: tuple[float, ...]
     flip_pairs: tuple[tuple[int, int], ...]
     skeleton: tuple[tuple[int, int], ...]
+    box_from: BoxFrom = "bbox"
 
 
 _Row = tuple[str, str, float, float]
@@ -87,7 +100,7 @@ _BUILT_IN = {
 
 
 def names() -> tuple[str, ...]:
-    """The built-in layouts."""
+    """The built-in layouts, whose names come before MMPose's."""
     return tuple(_BUILT_IN)
 
 
@@ -96,20 +109,37 @@ def is_file(name: str) -> bool:
     return name.endswith((".yaml", ".yml"))
 
 
+def mistake(name: str) -> tuple[str, str] | None:
+    """What was expected instead of `name` and the nearest right spelling; None where it names a layout or a file."""
+    if is_file(name) or name in _BUILT_IN or name in mmpose_layouts.names():
+        return None
+    of_mmpose = mmpose_layouts.names()
+    expected = f"one of {', '.join(names())}, "
+    expected += "a data set of MMPose (" + ", ".join(of_mmpose) + ")" if of_mmpose else "a data set of MMPose"
+    hint = nearest(name, (*names(), *of_mmpose))
+    if not hint and not of_mmpose:
+        hint = "MMPose's data sets are known where MMPose is installed: make runtime"
+    return f"{expected}, or a YAML file", hint
+
+
 def layout(name_or_file: str) -> Layout:
-    """The built-in layout of that name, or the one in that YAML file.
+    """The layout of that name, or the one in that YAML file.
 
     Raises:
-        NotFoundError: no built-in layout has that name.
+        NotFoundError: no layout has that name.
+        MissingPieceError: it can only be MMPose's, which is not installed.
         InputError: the file is missing or no layout; every mistake with its line and column.
     """
     if is_file(name_or_file):
         return _from_file(Path(name_or_file))
-    if name_or_file not in _BUILT_IN:
-        hint = nearest(name_or_file, names())
-        known = ", ".join(names())
-        raise NotFoundError(f"no keypoint layout '{name_or_file}'; there are {known}, or a YAML file {hint}".strip())
-    return _built_in(name_or_file)
+    if name_or_file in _BUILT_IN:
+        return _built_in(name_or_file)
+    if wrong := mistake(name_or_file):
+        message = f"no keypoint layout '{name_or_file}'; expected {wrong[0]} {wrong[1]}".strip()
+        raise NotFoundError(message) if mmpose_layouts.installed() else MissingPieceError(message)
+    metainfo = mmpose_layouts.metainfo(name_or_file)
+    box_from: BoxFrom = "center_scale" if name_or_file in _CENTRE_AND_SCALE else "bbox"
+    return replace(_from_metainfo(str(metainfo["dataset_name"]), metainfo), box_from=box_from)
 
 
 def _side(index: int, pairs: tuple[tuple[int, int], ...], rows: tuple[_Row, ...]) -> str:

@@ -21,6 +21,7 @@ LEVELS: dict[str, Any] = {
     "input_size": [128, 96],
     "heatmap_size": [32, 32],
     "codec": "simcc",
+    "loss": {"type": "mse", "weight": 0.5},
     "sigma": 1.0,
     "epochs": 8,
     "validate_every": 2,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -11,6 +11,9 @@ from mmpose.datasets.datasets.base import BaseCocoStyleDataset
 from mmpose.registry import DATASETS
 
 from posestudy.errors import PoseStudyError, UnreadableImageError
+
+SCALE_PX = 200.0
+"""Pixels of the unit in which MPII, and the face data sets after it, give the scale of a box."""
 
 
 @DATASETS.register_module()
@@ -22,11 +25,16 @@ class KeypointDataset(BaseCocoStyleDataset):
             `joint_weights`, `sigmas`), or `{"from_file": path}`.
         keep_unlabelled: whether instances without a visible keypoint stay, as a test split without ground truth
             needs; the stock data set drops them.
+        box_from: what of an annotation the box is made of: `bbox`, cut at the image's edges, or `center_scale`, the
+            square of 200 x `scale` px around `center`, as MMPose's classes for WFLW, 300W, 300VW and AFLW take it.
         **options: as `BaseCocoStyleDataset`'s.
     """
 
-    def __init__(self, *, keep_unlabelled: bool = False, **options: Any) -> None:
+    def __init__(
+        self, *, keep_unlabelled: bool = False, box_from: Literal["bbox", "center_scale"] = "bbox", **options: Any
+    ) -> None:
         self.keep_unlabelled = keep_unlabelled
+        self.box_from = box_from
         super().__init__(**options)
 
     @classmethod
@@ -60,8 +68,30 @@ class KeypointDataset(BaseCocoStyleDataset):
         if self.keep_unlabelled and not annotation.get("keypoints"):
             annotation["keypoints"] = [0] * (3 * self._metainfo["num_keypoints"])
             annotation["num_keypoints"] = 0
+        square = self._square(annotation) if self.box_from == "center_scale" else None
+        if square is not None:
+            left, top, right, bottom = square
+            annotation["bbox"] = [left, top, right - left, bottom - top]
         parsed: dict[str, Any] | None = super().parse_data_info(raw_data_info)
+        if parsed is not None and square is not None:
+            # The stock data set cuts a box at the image's edges.
+            parsed["bbox"] = np.array([square], dtype=np.float32)
         return parsed
+
+    def _square(self, annotation: Mapping[str, Any]) -> tuple[float, float, float, float]:
+        """Left, top, right and bottom of the box around `center`, px.
+
+        Raises:
+            PoseStudyError: the annotation does not have both.
+        """
+        try:
+            (x, y), half = annotation["center"], SCALE_PX * annotation["scale"] / 2
+            return x - half, y - half, x + half, y + half
+        except (KeyError, TypeError, ValueError) as error:
+            raise PoseStudyError(
+                f"annotation {annotation.get('id')} of {self.ann_file} has no center [x, y] and scale, a number; "
+                "expected both, or `dataset.box_from: bbox`"
+            ) from error
 
     def _get_topdown_data_infos(self, instance_list: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if not self.keep_unlabelled:

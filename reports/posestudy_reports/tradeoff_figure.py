@@ -1,0 +1,200 @@
+"""Draws accuracy against cost: with vectors and text (matplotlib), and to hover over (Plotly)."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from posestudy.vocabulary import Direction, Metric
+from posestudy_reports import networks, words
+from posestudy_reports.curves import OKABE_ITO
+from posestudy_reports.placement import Box, place
+from posestudy_reports.quantities import time_unit
+from posestudy_reports.tradeoff import Point, Tradeoff
+from posestudy_reports.vector import Form, draw, extent, plain, shortened
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+WIDTH: Final = 170
+HEIGHT: Final = 78
+_LABEL_POINTS: Final = 7.5
+_LABEL_LETTERS: Final = 34
+_RADIUS_POINTS: Final = 4.2
+COLOURS: Final = dict(zip(networks.HEADS, (OKABE_ITO[0], OKABE_ITO[2], OKABE_ITO[1], OKABE_ITO[3]), strict=True))
+"""By head; each has a marker of its own too, so that the figure can be read without colour."""
+_MARKERS: Final = dict(zip(networks.HEADS, ("o", "^", "s", "D"), strict=True))
+_PLOTLY_MARKERS: Final = dict(zip(networks.HEADS, ("circle", "triangle-up", "square", "diamond"), strict=True))
+_FRONT: Final = "#444444"
+
+
+def tradeoff_figure(tradeoff: Tradeoff, metric: Metric, form: Form = "svg") -> bytes:
+    """170 x 78 mm; the same points give the same bytes."""
+    return draw(WIDTH, HEIGHT, lambda figure: _plot(figure, tradeoff, metric), form)
+
+
+def scale(tradeoff: Tradeoff) -> tuple[float, str]:
+    """What the costs are divided by, and the title of their axis with its unit."""
+    quantity = tradeoff.quantity
+    if quantity.name == "train_time":
+        divisor, unit = time_unit(max(p.cost.mean for p in tradeoff.points))
+        return divisor, f"{quantity.axis} [{unit}]"
+    return 1.0, f"{quantity.axis} [{quantity.unit}]" if quantity.unit else quantity.axis
+
+
+def metric_title(metric: Metric) -> str:
+    """The title of the metric's axis."""
+    title = f"{metric.short} [{metric.unit}]" if metric.unit != "1" else metric.short
+    return f"{title}, less is better" if metric.direction is Direction.LESS else title
+
+
+def _plot(figure: Any, tradeoff: Tradeoff, metric: Metric) -> None:
+    axes = figure.add_axes((0.085, 0.135, 0.74, 0.835))
+    divisor, title = scale(tradeoff)
+    for head in networks.HEADS:
+        points = [p for p in tradeoff.points if p.head == head]
+        if points:
+            _scatter(axes, points, head, divisor)
+    front = [(p.cost.mean / divisor, p.metric.mean) for p in tradeoff.front]
+    axes.plot(
+        *zip(*front, strict=True), color=_FRONT, linestyle=(0, (3, 2)), linewidth=0.9, drawstyle="steps-post",
+        label="Pareto front", zorder=1,
+    )  # fmt: skip
+    axes.scatter(*zip(*front, strict=True), s=62, facecolors="none", edgecolors=_FRONT, linewidths=0.9, zorder=4)
+    axes.grid(color="#e4e4e4", linewidth=0.5)
+    axes.set_axisbelow(True)
+    if tradeoff.logarithmic:
+        axes.set_xscale("log")
+    axes.margins(x=0.1, y=0.12)
+    axes.set_xlabel(plain(title))
+    axes.set_ylabel(plain(metric_title(metric)))
+    axes.legend(
+        loc="upper left", bbox_to_anchor=(1.01, 1.02), frameon=False, handlelength=1.8, fontsize=8, borderpad=0
+    )
+    _label(figure, axes, tradeoff, divisor)
+
+
+def _scatter(axes: Any, points: Sequence[Point], head: str, divisor: float) -> None:
+    across, up = [p.cost.mean / divisor for p in points], [p.metric.mean for p in points]
+    axes.errorbar(
+        across,
+        up,
+        xerr=[
+            [(p.cost.mean - p.cost.low) / divisor for p in points],
+            [(p.cost.high - p.cost.mean) / divisor for p in points],
+        ],
+        yerr=[[p.metric.mean - p.metric.low for p in points], [p.metric.high - p.metric.mean for p in points]],
+        linestyle="none",
+        marker=_MARKERS[head],
+        markersize=4.6,
+        markeredgewidth=0,
+        color=COLOURS[head],
+        elinewidth=0.7,
+        label=head,
+        zorder=3,
+    )
+
+
+def _label(figure: Any, axes: Any, tradeoff: Tradeoff, divisor: float) -> None:
+    """A label at every point that has room for one, those of the front first."""
+    axes.autoscale_view()
+    points = tradeoff.points
+    to_points = 72.0 / figure.dpi  # of pixels
+    at = [
+        tuple(to_points * float(v) for v in axes.transData.transform((p.cost.mean / divisor, p.metric.mean)))
+        for p in points
+    ]
+    texts = [shortened(p.label, _LABEL_LETTERS) for p in points]
+    # The reader's face may be wider than the one that is measured.
+    sizes = [(extent(text, _LABEL_POINTS)[0] * 1.06, _LABEL_POINTS * 1.05) for text in texts]
+    bounds = axes.get_window_extent()
+    frame = Box(*(to_points * float(v) for v in (bounds.x0, bounds.y0, bounds.x1, bounds.y1)))
+    first = [i for i, p in enumerate(points) if p.on_front]
+    lines = _along([at[i] for i in sorted(first, key=lambda i: points[i].cost.mean)])
+    for text, (x, y), box in zip(texts, at, place(at, sizes, frame, _RADIUS_POINTS, first=first, lines=lines), strict=True):
+        if box is None:
+            continue
+        axes.annotate(
+            plain(text), (x, y), xycoords="figure points",
+            xytext=(box.left, box.bottom + 1.2), textcoords="figure points",
+            fontsize=_LABEL_POINTS, color="#222222", ha="left", va="baseline", zorder=5,
+        )  # fmt: skip
+
+
+def _along(front: Sequence[tuple[float, ...]]) -> list[Box]:
+    """The steps of the front as thin boxes."""
+    found = []
+    for (x, y), (right, top) in zip(front, front[1:], strict=False):
+        found.append(Box(x, y - 1, right, y + 1))
+        found.append(Box(right - 1, min(y, top), right + 1, max(y, top)))
+    return found
+
+
+def tradeoff_plotly(tradeoff: Tradeoff, metric: Metric) -> go.Figure:
+    """The same points to hover over: each tells its cell, its trials and their uids."""
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    divisor, title = scale(tradeoff)
+    for head in networks.HEADS:
+        points = [p for p in tradeoff.points if p.head == head]
+        if points:
+            figure.add_scatter(**_trace(tradeoff, metric, points, head, divisor))
+    front = tradeoff.front
+    figure.add_scatter(
+        x=[p.cost.mean / divisor for p in front],
+        y=[p.metric.mean for p in front],
+        name="Pareto front",
+        mode="lines+markers",
+        line={"color": _FRONT, "dash": "dash", "width": 1.3, "shape": "hv"},
+        marker={"symbol": "circle-open", "size": 16, "color": _FRONT, "line": {"width": 1.4}},
+        hoverinfo="skip",
+    )
+    figure.update_layout(
+        template="plotly_white",
+        xaxis_title=html.escape(title),
+        yaxis_title=html.escape(metric_title(metric)),
+        xaxis_type="log" if tradeoff.logarithmic else "linear",
+        margin={"l": 60, "r": 20, "t": 20, "b": 50},
+        height=420,
+        hovermode="closest",
+    )
+    return figure
+
+
+def _trace(
+    tradeoff: Tradeoff, metric: Metric, points: Sequence[Point], head: str, divisor: float
+) -> dict[str, Any]:
+    costs, values = [p.cost for p in points], [p.metric for p in points]
+    return {
+        "x": [c.mean / divisor for c in costs],
+        "y": [v.mean for v in values],
+        "name": head,
+        "mode": "markers+text",
+        # All labels at once would cover each other; the others are a hover away.
+        "text": [html.escape(shortened(p.label, _LABEL_LETTERS)) if p.on_front else "" for p in points],
+        "textposition": "top center",
+        "textfont": {"size": 11},
+        "marker": {"color": COLOURS[head], "symbol": _PLOTLY_MARKERS[head], "size": 9},
+        "error_x": _bars([(c.high - c.mean) / divisor for c in costs], [(c.mean - c.low) / divisor for c in costs]),
+        "error_y": _bars([v.high - v.mean for v in values], [v.mean - v.low for v in values]),
+        "hovertext": [_hover(tradeoff, metric, p) for p in points],
+        "hovertemplate": "%{hovertext}<extra></extra>",
+    }
+
+
+def _bars(up: list[float], down: list[float]) -> dict[str, Any]:
+    return {"type": "data", "symmetric": False, "array": up, "arrayminus": down, "thickness": 1, "width": 3}
+
+
+def _hover(tradeoff: Tradeoff, metric: Metric, point: Point) -> str:
+    unit = f" {tradeoff.quantity.unit}" if tradeoff.quantity.unit else ""
+    trials = f"trial{'s' if len(point.numbers) > 1 else ''} {words.listing([str(n) for n in point.numbers])}"
+    network = f"{html.escape(point.network)}, " if point.network else ""
+    return (
+        f"<b>{html.escape(point.label)}</b><br>{network}{point.head}"
+        f"<br>{html.escape(metric.short)} {words.score(point.metric.mean, metric)}"
+        f"<br>{html.escape(tradeoff.quantity.axis)} {tradeoff.quantity.text(point.cost.mean)}{unit}"
+        f"<br>stage {html.escape(point.stage)}, {trials}<br>uid {'<br>uid '.join(point.uids)}"
+    )

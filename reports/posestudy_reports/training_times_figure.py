@@ -1,0 +1,127 @@
+"""Draws the training times: bars as vectors with text (matplotlib), and to hover over (Plotly)."""
+
+from __future__ import annotations
+
+import html
+from typing import TYPE_CHECKING, Any, Final
+
+from posestudy_reports import networks, words
+from posestudy_reports.quantities import time_unit
+from posestudy_reports.tradeoff_figure import COLOURS
+from posestudy_reports.training_times import Bar, TrainingTimes
+from posestudy_reports.vector import Form, draw, extent, plain, shortened
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+_WIDTH: Final = 170.0
+_ROW: Final = 5.6
+_LABEL_POINTS: Final = 8.0
+_LABEL_LETTERS: Final = 44
+_HATCHES: Final = dict(zip(networks.HEADS, ("", "//", "..", "xx"), strict=True))
+_PLOTLY_HATCHES: Final = dict(zip(networks.HEADS, ("", "/", ".", "x"), strict=True))
+_BETWEEN: Final = 0.55
+"""Rows between two families."""
+
+
+def training_times_figure(times: TrainingTimes, form: Form = "svg") -> bytes:
+    """170 mm wide, as high as its bars need; the same bars give the same bytes."""
+    rows = _places(times)
+    height = 17 + _ROW * (rows[-1] + 1)
+    return draw(_WIDTH, height, lambda figure: _plot(figure, times, rows, height), form)
+
+
+def _places(times: TrainingTimes) -> list[float]:
+    """The row of each bar from the top, a gap where the family changes."""
+    found: list[float] = []
+    for i, bar in enumerate(times.bars):
+        gap = _BETWEEN if i and times.bars[i - 1].family != bar.family else 0.0
+        found.append(found[-1] + 1 + gap if found else 0.0)
+    return found
+
+
+def _plot(figure: Any, times: TrainingTimes, rows: list[float], height: float) -> None:
+    labels = [shortened(bar.label, _LABEL_LETTERS) for bar in times.bars]
+    left = (max(extent(text, _LABEL_POINTS)[0] for text in labels) * 1.06 + 10) / 72 * 25.4 / _WIDTH
+    axes = figure.add_axes((left, 10.5 / height, 0.83 - left, (height - 12) / height))
+    longest = max(bar.seconds.high for bar in times.bars)
+    divisor, unit = time_unit(longest)
+    for head in networks.HEADS:
+        mine = [(row, bar) for row, bar in zip(rows, times.bars, strict=True) if bar.head == head]
+        if mine:
+            axes.barh(
+                [row for row, _ in mine], [bar.seconds.mean / divisor for _, bar in mine], height=0.72,
+                color=COLOURS[head], edgecolor="white", hatch=_HATCHES[head], linewidth=0, label=head, zorder=2,
+            )  # fmt: skip
+    for row, bar in zip(rows, times.bars, strict=True):
+        if bar.seconds.count > 1:
+            axes.plot([bar.seconds.low / divisor, bar.seconds.high / divisor], [row, row], color="#222222", linewidth=1)
+        axes.text(
+            (bar.seconds.high + 0.012 * longest) / divisor, row, plain(_value(times, bar)),
+            va="center", fontsize=7.5, color="#333333",
+        )  # fmt: skip
+    axes.set_yticks(rows, [plain(text) for text in labels], fontsize=_LABEL_POINTS)
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylim(rows[-1] + 0.6, -0.6)
+    axes.set_xlim(0, longest / divisor * 1.2)
+    axes.grid(axis="x", color="#e4e4e4", linewidth=0.5)
+    axes.set_axisbelow(True)
+    axes.set_xlabel(f"training time [{unit}]")
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, handlelength=1.6, fontsize=8, borderpad=0)
+
+
+def _value(times: TrainingTimes, bar: Bar) -> str:
+    """The time, and the epochs where they are not those of every bar."""
+    text = words.duration(bar.seconds.mean)
+    return text if times.epochs else f"{text}, {words.count(bar.epochs, 'epoch')}"
+
+
+def training_times_plotly(times: TrainingTimes) -> go.Figure:
+    """The same bars to hover over: each tells its trials and their uids."""
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    rows = _places(times)
+    divisor, unit = time_unit(max(bar.seconds.high for bar in times.bars))
+    for head in networks.HEADS:
+        mine = [(row, bar) for row, bar in zip(rows, times.bars, strict=True) if bar.head == head]
+        if not mine:
+            continue
+        seconds = [bar.seconds for _, bar in mine]
+        figure.add_bar(
+            x=[s.mean / divisor for s in seconds],
+            y=[row for row, _ in mine],
+            width=0.72,
+            orientation="h",
+            name=head,
+            marker={"color": COLOURS[head], "pattern": {"shape": _PLOTLY_HATCHES[head], "size": 5}},
+            error_x={
+                "type": "data", "symmetric": False, "thickness": 1, "width": 3,
+                "array": [(s.high - s.mean) / divisor for s in seconds],
+                "arrayminus": [(s.mean - s.low) / divisor for s in seconds],
+            },
+            text=[_value(times, bar) for _, bar in mine],
+            textposition="outside",
+            hovertext=[_hover(bar) for _, bar in mine],
+            hovertemplate="%{hovertext}<extra></extra>",
+        )  # fmt: skip
+    ticks = [html.escape(shortened(bar.label, _LABEL_LETTERS)) for bar in times.bars]
+    figure.update_layout(
+        template="plotly_white",
+        xaxis_title=f"training time [{unit}]",
+        yaxis={"tickvals": rows, "ticktext": ticks, "range": [rows[-1] + 0.6, -0.6], "automargin": True},
+        barmode="overlay",
+        margin={"l": 60, "r": 20, "t": 20, "b": 50},
+        height=round(120 + 26 * (rows[-1] + 1)),
+    )
+    return figure
+
+
+def _hover(bar: Bar) -> str:
+    numbers = words.listing([str(n) for n in bar.numbers])
+    return (
+        f"<b>{html.escape(bar.label)}</b><br>{html.escape(bar.family)}, {bar.head}"
+        f"<br>{words.duration(bar.seconds.mean)}, {words.count(bar.epochs, 'epoch')}"
+        f"<br>stage {html.escape(bar.stage)}, trial{'s' if len(bar.numbers) > 1 else ''} {numbers}"
+        f"<br>uid {'<br>uid '.join(bar.uids)}"
+    )

@@ -1,0 +1,130 @@
+"""What `posestudy attention` feeds a network with: its weights from files, and an image's instances."""
+
+from __future__ import annotations
+
+# The plugin first: it holds what MMPose needs to be importable here.
+from posestudy_runner import plugin  # isort: skip
+
+import contextlib
+import copy
+import io
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from mmengine.config import Config
+from mmengine.dataset import Compose
+from mmengine.runner.checkpoint import CheckpointLoader
+from mmpose.apis import init_model
+from mmpose.registry import DATASETS
+
+from posestudy.errors import PoseStudyError
+
+__all__ = ["Box", "Samples", "build", "load", "plugin", "samples"]
+
+Box = tuple[float, float, float, float]
+"""x, y, width, height in pixels of the image."""
+
+
+def build(config: Path) -> Any:
+    """The network of `config`, without weights, on the CPU.
+
+    Raises:
+        PoseStudyError: the file makes none.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return init_model(Config.fromfile(config), None, device="cpu")
+    except Exception as error:
+        raise PoseStudyError(
+            f"{config} makes no MMPose model: {_first_line(error)}; expected an MMPose config"
+        ) from error
+
+
+def load(model: Any, weights: Path) -> None:
+    """Put a checkpoint or a state_dict into `model`, strictly.
+
+    Raises:
+        PoseStudyError: the file holds none, or one of another network.
+    """
+    try:
+        loaded = CheckpointLoader.load_checkpoint(str(weights), map_location="cpu", logger="silent")
+        state = loaded.get("state_dict", loaded)
+        model.load_state_dict({key.removeprefix("module."): value for key, value in state.items()}, strict=True)
+    except Exception as error:
+        raise PoseStudyError(f"the weights {weights} do not fit {model.cfg.filename}: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    # The first line of torch's complaint names no tensor.
+    return " ".join(lines[:2])[:300] or type(error).__name__
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The instances of an image as the validation pipeline gives them; `annotated`: the boxes are the data set's."""
+
+    samples: list[dict[str, Any]]
+    annotated: bool
+
+
+def samples(model: Any, image: Path, box: Box | None) -> Samples:
+    """The instance in `box`; without one those that the model's data set has of `image`, else the whole of it.
+
+    Raises:
+        PoseStudyError: the config says nothing of how a test image is prepared.
+    """
+    config = model.cfg
+    try:
+        pipeline = config.test_dataloader.dataset.pipeline
+    except AttributeError as error:
+        raise PoseStudyError(
+            f"{config.filename} has no test_dataloader.dataset.pipeline, which says how an image is prepared"
+        ) from error
+    own = _annotated(config, image, pipeline) if box is None else []
+    if own:
+        return Samples(own, annotated=True)
+    if box is None:
+        height, width = cv2.imread(str(image)).shape[:2]
+        box = (0.0, 0.0, float(width), float(height))
+    x, y, width, height = box
+    instance = {
+        "img_path": str(image),
+        "bbox": np.array([[x, y, x + width, y + height]], dtype=np.float32),
+        "bbox_score": np.ones(1, dtype=np.float32),
+        **model.dataset_meta,
+    }
+    return Samples([Compose(pipeline)(instance)], annotated=False)
+
+
+def _annotated(config: Config, image: Path, pipeline: Any) -> list[dict[str, Any]]:
+    """The annotated instances of `image` in the first of validation, training and test data that has any."""
+    image = image.resolve()
+    for loader in ("val_dataloader", "train_dataloader", "test_dataloader"):
+        described = (config.get(loader) or {}).get("dataset") or {}
+        if not _may_hold(described, image):
+            continue
+        changed = {**copy.deepcopy(dict(described)), "pipeline": pipeline, "test_mode": True}
+        changed.pop("bbox_file", None)
+        # COCO's reader prints how it gets on.
+        with contextlib.redirect_stdout(io.StringIO()):
+            dataset = DATASETS.build(changed)
+        paths = (Path(dataset.get_data_info(index)["img_path"]) for index in range(len(dataset)))
+        found = [index for index, path in enumerate(paths) if path.name == image.name and path.resolve() == image]
+        if found:
+            return [dataset[index] for index in found]
+    return []
+
+
+def _may_hold(described: Any, image: Path) -> bool:
+    """Whether a data set's annotations are here and `image` lies in its folder: large files are not read in vain."""
+    annotations, folder = described.get("ann_file"), (described.get("data_prefix") or {}).get("img")
+    if not annotations or not folder:
+        return False
+    root = Path(described.get("data_root") or "")
+    return (root / annotations).is_file() and image.is_relative_to((root / folder).resolve())

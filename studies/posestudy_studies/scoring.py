@@ -1,0 +1,126 @@
+"""MMPose's evaluators for a study's metric, and whether the study's keypoints and boxes can be measured so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from posestudy.errors import PoseStudyError, nearest
+from posestudy_studies.layouts import Layout, layout
+from posestudy_studies.mistakes import Mistake
+
+if TYPE_CHECKING:
+    from posestudy_studies.spec import Evaluation, Study
+
+Config = dict[str, Any]
+
+NME_KEYPOINTS = {
+    "horse10": (0, 1),
+    "300w": (36, 45),
+    "coco_wholebody_face": (36, 45),
+    "cofw": (8, 9),
+    "wflw": (60, 72),
+    "lapa": (66, 79),
+}
+"""By the name of a data set, the keypoints whose distance MMPose's NME is normalised by: mostly outer eye corners."""
+
+
+def evaluators(metric: str, evaluation: Evaluation, keypoints: Layout, annotations: str) -> Config | list[Config]:
+    """What measures `metric` on a validation split: CocoMetric for coco/*, else all of NME, PCK, AUC and EPE.
+
+    NME is among the latter where its pair of keypoints is known. Distances need the ground truth of every box.
+
+    Args:
+        metric: the study's, under its ledger name.
+        evaluation: how the cell is evaluated.
+        keypoints: the study's layout.
+        annotations: path of the split's annotation file.
+
+    Raises:
+        PoseStudyError: the metric cannot be measured with these keypoints and boxes.
+    """
+    for where, found, expected, hint in _complaints(metric, evaluation, keypoints):
+        raise PoseStudyError(f"{where}: found {found}, expected {expected}" + (f" ({hint})" if hint else ""))
+    if metric.startswith("coco/"):
+        return {**_coco(evaluation), "ann_file": annotations}
+    pair = nme_pair(evaluation, keypoints)
+    nme = {"type": "LabelledNME", "norm_mode": "keypoint_distance", "keypoint_indices": pair}
+    return [
+        *([nme] if pair is not None else []),
+        {"type": "PCKAccuracy", "thr": evaluation.pck_thr, "norm_item": "bbox"},
+        {"type": "AUC"},
+        {"type": "EPE"},
+    ]
+
+
+def handed_in(evaluation: Evaluation, keypoints: Layout, prefix: str) -> Config:
+    """What writes the predictions of a test split without ground truth, as COCO results, to files named `prefix`."""
+    # Detections of the same instance are told apart by OKS, which needs sigmas.
+    without = {} if keypoints.sigmas else {"nms_mode": "none"}
+    return {**_coco(evaluation), **without, "format_only": True, "outfile_prefix": prefix}
+
+
+def nme_pair(evaluation: Evaluation, keypoints: Layout) -> tuple[int, int] | None:
+    """Indices of the two keypoints by whose distance NME is normalised; None where nobody says which.
+
+    Raises:
+        ValueError: the evaluation names a keypoint that the layout does not have.
+    """
+    declared = evaluation.nme_keypoints
+    if declared is None:
+        return NME_KEYPOINTS.get(keypoints.name)
+    return _index(declared[0], keypoints.keypoint_names), _index(declared[1], keypoints.keypoint_names)
+
+
+def mistakes(study: Study) -> list[Mistake]:
+    """What in `study` forbids measuring its metric, each at the key that is wrong."""
+    found = _complaints(study.metric, study.evaluation, layout(study.dataset.keypoints))
+    return [Mistake(tuple(where.split(".")), *rest) for where, *rest in found]
+
+
+def _coco(evaluation: Evaluation) -> Config:
+    return {
+        "type": "CocoMetric",
+        "score_mode": evaluation.score_mode,
+        "keypoint_score_thr": evaluation.keypoint_score_thr,
+        "nms_mode": evaluation.nms_mode,
+        "nms_thr": evaluation.nms_thr,
+    }
+
+
+def _complaints(metric: str, evaluation: Evaluation, keypoints: Layout) -> Iterator[tuple[str, str, str, str]]:
+    """Where, what was found, what was expected, and a hint."""
+    names = keypoints.keypoint_names
+    for point in evaluation.nme_keypoints or ():
+        try:
+            _index(point, names)
+        except ValueError:
+            known = f"a keypoint of {keypoints.name}: {_some(names)}, or an index from 0 to {len(names) - 1}"
+            yield "evaluation.nme_keypoints", repr(point), known, nearest(str(point), names)
+            return
+    if metric.startswith("coco/"):
+        if not keypoints.sigmas:
+            hint = "it has no sigmas, without which there is no OKS and no AP"
+            yield "metric", f"{metric} with keypoints {keypoints.name}", "nme, epe, pck or auc", hint
+        return
+    pair = nme_pair(evaluation, keypoints)
+    if metric == "nme" and pair is None:
+        expected = "evaluation.nme_keypoints: [A, B], the two keypoints whose distance the errors are divided by"
+        yield "metric", f"nme with keypoints {keypoints.name}", expected, f"known for {', '.join(NME_KEYPOINTS)}"
+    if pair is not None and pair[0] == pair[1]:
+        yield "evaluation.nme_keypoints", f"{names[pair[0]]} twice", "two keypoints", ""
+    if evaluation.boxes != "ground_truth":
+        hint = "a detection has no true keypoints to measure a distance to; coco/* metrics match them"
+        yield "evaluation.boxes", f"{evaluation.boxes!r} with metric {metric}", "ground_truth", hint
+
+
+def _index(point: str | int, names: Sequence[str]) -> int:
+    if isinstance(point, str):
+        return names.index(point)
+    if not 0 <= point < len(names):
+        raise ValueError(point)
+    return point
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
