@@ -7,8 +7,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-import typer
-
+from posestudy.commands.app import build
 from posestudy_studies.editor_schema import schema
 
 FOLDER = Path(__file__).parent / "reference"
@@ -37,18 +36,21 @@ def command_line() -> str:
     ]
     lines += ["`failed` or cells are still open, 2 bad input.\n"]
     for entry in sorted(entry_points(group="posestudy.commands"), key=lambda e: e.name):
-        app = typer.Typer(add_completion=False)
-        app.command(entry.name)(entry.load())
-        command: Any = typer.main.get_command(app)
-        lines += [
-            f"## posestudy {entry.name}\n",
-            f"{(command.help or '').strip()}\n",
-            "| option | meaning |",
-            "|---|---|",
-        ]
-        lines += [_parameter(p) for p in command.params if p.name != "help"]
-        lines.append("")
+        lines += _command(entry.name, build(entry.name, entry.load()))
     return "\n".join(lines)
+
+
+def _command(name: str, command: Any) -> Iterator[str]:
+    yield f"## posestudy {name}\n"
+    yield f"{(command.help or '').strip()}\n"
+    if hasattr(command, "commands"):
+        for inner, subcommand in command.commands.items():
+            yield from _command(f"{name} {inner}", subcommand)
+        return
+    yield "| option | meaning |"
+    yield "|---|---|"
+    yield from (_parameter(p) for p in command.params if p.name != "help")
+    yield ""
 
 
 def _type(node: dict[str, Any]) -> str:

@@ -109,6 +109,16 @@ class Home:
         return self.root / "measured.json"
 
     @property
+    def profiles(self) -> Path:
+        """What `models profile` measured, by model, settings and device (JSON)."""
+        return self.root / "profiles.json"
+
+    @property
+    def model_counts(self) -> Path:
+        """What `models list` computed once, by network (JSON); may be deleted."""
+        return self.cache / "model_counts.json"
+
+    @property
     def ui_log(self) -> Path:
         """What the MLflow server of `posestudy ui` says."""
         return self.root / "mlflow-ui.log"

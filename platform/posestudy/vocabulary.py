@@ -65,6 +65,13 @@ class Metric:
     """The name MMPose's evaluator gives it."""
     short: str
     """The name in a table header."""
+    decimals: int = 3
+    """Digits behind the point in a table."""
+
+    @property
+    def is_share(self) -> bool:
+        """Whether it is a share of one, as AP and PCK are; NME, though a ratio, may lie above one."""
+        return self.unit == "1" and self.direction is Direction.MORE
 
 
 def _coco(short: str, mmpose: str) -> Metric:
@@ -87,8 +94,9 @@ METRICS: dict[str, Metric] = {
         _coco("AR_L", "AR (L)"),
         Metric("pck", "1", Direction.MORE, "PCK", "PCK"),
         Metric("auc", "1", Direction.MORE, "AUC", "AUC"),
-        Metric("nme", "1", Direction.LESS, "NME", "NME"),
-        Metric("epe", "px", Direction.LESS, "EPE", "EPE"),
+        # The literature prints NME in percent with two decimals.
+        Metric("nme", "1", Direction.LESS, "NME", "NME", decimals=4),
+        Metric("epe", "px", Direction.LESS, "EPE", "EPE", decimals=2),
     )
 }
 """Every metric a study may name, by its ledger name."""

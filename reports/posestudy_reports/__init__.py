@@ -26,6 +26,7 @@ def open(study_name: str, settings: Settings | None = None) -> StudyReport:  # n
     from posestudy.settings import Settings
     from posestudy_reports.report import StudyReport
     from posestudy_reports.saved_matches import SavedMatches, disk_bytes
+    from posestudy_reports.saved_pictures import SavedPictures
 
     places = settings or Settings.resolve()
     ledger = Ledger.open(places.database_url, create=False)
@@ -34,4 +35,5 @@ def open(study_name: str, settings: Settings | None = None) -> StudyReport:  # n
         snapshot = ledger.snapshot(study_name)
     finally:
         ledger.close()
-    return StudyReport(snapshot, runs, SavedMatches(places.home), disk_bytes(places.home, snapshot))
+    home = places.home
+    return StudyReport(snapshot, runs, SavedMatches(home), disk_bytes(home, snapshot), SavedPictures(home))

@@ -15,6 +15,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from posestudy_reports import distances
+from posestudy_reports.distances import Distances
+
 Floats = NDArray[np.float64]
 Reading = Callable[["Matches", NDArray[Any]], Floats]
 
@@ -52,13 +55,26 @@ class Matches:
     gt_count: NDArray[np.int64]
     epoch: int
 
-    def same_images(self, other: Matches) -> bool:
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Those that can be rebuilt from it."""
+        return METRICS
+
+    def same_images(self, other: object) -> bool:
         """Whether both are of the same images with the same ground truths, so that resamples of them are paired."""
-        return np.array_equal(self.image_ids, other.image_ids) and np.array_equal(self.gt_count, other.gt_count)
+        return (
+            isinstance(other, Matches)
+            and np.array_equal(self.image_ids, other.image_ids)
+            and np.array_equal(self.gt_count, other.gt_count)
+        )
 
 
-def read(path: Path) -> Matches:
-    """The matches in a file that `posestudy_runner.matches` wrote.
+Evidence = Matches | Distances
+"""What a validation left of each image."""
+
+
+def read(path: Path) -> Evidence:
+    """What a file holds that `posestudy_runner.matches` or `posestudy_runner.distances` wrote.
 
     Raises:
         OSError: the file is missing or cannot be read.
@@ -66,6 +82,8 @@ def read(path: Path) -> Matches:
     """
     try:
         with np.load(path, allow_pickle=False) as file:
+            if "dt_score" not in file:
+                return distances.of({name: file[name] for name in file})
             found = Matches(
                 image_ids=file["image_ids"].astype(np.int64),
                 thresholds=file["thresholds"].astype(np.float64),
@@ -105,17 +123,21 @@ class Resamples:
             row[:] = np.bincount(random.integers(self.images, size=self.images), minlength=self.images)
         return drawn
 
-    def values(self, matches: Matches, metric: str) -> Floats:
+    def values(self, matches: Evidence, metric: str) -> Floats:
         """`metric` of each resample, [count]; NaN where a resample has no ground truth. Raises as `value` does."""
+        if isinstance(matches, Distances):
+            return matches.values(metric, self.weights)
         reading = _READINGS[metric]
         step = max(1, _AT_ONCE // max(1, len(matches.dt_score)))
         parts = [reading(matches, self.weights[start : start + step]) for start in range(0, self.count, step)]
         return np.concatenate(parts)
 
 
-def value(matches: Matches, metric: str) -> float:
-    """`metric` (one of `METRICS`) as COCOeval gives it on all images. Raises KeyError for another metric."""
+def value(matches: Evidence, metric: str) -> float:
+    """`metric` as COCOeval or MMPose gives it on all images. Raises KeyError where it is none of `matches.metrics`."""
     everything = np.ones((1, len(matches.image_ids)), dtype=np.uint8)
+    if isinstance(matches, Distances):
+        return float(matches.values(metric, everything)[0])
     return float(_READINGS[metric](matches, everything)[0])
 
 
@@ -192,3 +214,5 @@ _READINGS: Final[dict[str, Reading]] = {
 }
 METRICS: Final = tuple(_READINGS)
 """The metrics that saved matches can rebuild. Those by area would need matches of their own."""
+REBUILT: Final = (*METRICS, *distances.METRICS)
+"""The metrics that what a validation left can rebuild."""

@@ -16,19 +16,21 @@ import numpy as np
 
 from posestudy.ledger.records import TrialRecord
 from posestudy_reports import bootstrap
-from posestudy_reports.bootstrap import Floats, Matches, Resamples
+from posestudy_reports.bootstrap import Evidence, Floats, Resamples
 from posestudy_reports.footnotes import imported_from
+from posestudy_reports.quantities import fixed
 from posestudy_reports.results import CellResult, StageResult, StudyResult
 from posestudy_studies import resolution, seed_spread
 
-Saved = Callable[[TrialRecord], Matches | None]
+Saved = Callable[[TrialRecord], Evidence | None]
 Method = Literal["bootstrap", "paired t", "pooled t", "range"]
 
 CONFIDENCE: Final = 0.95
 RESAMPLES: Final = 2000
 FEWEST_PAIRS: Final = 3
 """Fewer pairs of seeds give their range, which has no confidence."""
-_SAME: Final = 1e-6
+_SAME: Final = {"abs_tol": 1e-6, "rel_tol": 1e-5}
+"""MMPose measures distances in float32."""
 
 
 @dataclass(frozen=True)
@@ -126,16 +128,16 @@ class _Matches:
         self.without: dict[str, list[int]] = {}
         self._saved = saved
 
-    def of(self, cell: CellResult, like: Matches | None = None) -> list[Matches]:
+    def of(self, cell: CellResult, like: Evidence | None = None) -> list[Evidence]:
         """Of all completed trials of `cell`, of the images of `like`; empty unless every trial has its own."""
-        if self.metric not in bootstrap.METRICS:
+        if self.metric not in bootstrap.REBUILT:
             return []
         found = []
         for trial in cell.completed:
             matches = self._saved(trial)
-            if matches is None:
+            if matches is None or self.metric not in matches.metrics:
                 why = "imported" if imported_from(trial) else "missing"
-            elif abs(bootstrap.value(matches, self.metric) - (trial.final_value or 0.0)) > _SAME:
+            elif not math.isclose(bootstrap.value(matches, self.metric), trial.final_value or 0.0, **_SAME):
                 why = "other"
             elif like is not None and not matches.same_images(like):
                 why = "images"
@@ -145,7 +147,7 @@ class _Matches:
             self.without.setdefault(why, []).append(trial.number)
         return found if len(found) == len(cell.completed) else []
 
-    def resampled(self, matches: Sequence[Matches], draws: Resamples) -> Floats:
+    def resampled(self, matches: Sequence[Evidence], draws: Resamples) -> Floats:
         """The metric, averaged over seeds: on all images, then on each resample, [1 + count]."""
         whole = [bootstrap.value(m, self.metric) for m in matches]
         drawn = np.mean([draws.values(m, self.metric) for m in matches], axis=0)
@@ -191,18 +193,18 @@ def _over_seeds(result: StudyResult, baseline: CellResult, rows: Sequence[CellRe
     Bonferroni over the rows that have a t, since a bootstrap over so few seeds means nothing.
     """
     pairs = {cell.cell.name: _paired(cell, baseline) for cell in rows}
-    pooled = {cell.cell.name: spread_near(result, cell, baseline) for cell in rows if len(pairs[cell.cell.name]) < 2}
+    few = [cell for cell in rows if len(pairs[cell.cell.name]) < 2 and not fixed(cell, baseline)]
+    pooled = {cell.cell.name: spread_near(result, cell, baseline) for cell in few}
     with_t = sum(len(p) >= FEWEST_PAIRS for p in pairs.values()) + sum(sd is not None for sd in pooled.values())
     confidence = 1 - (1 - CONFIDENCE) / max(1, with_t)
     found: dict[str, Interval] = {}
     for cell in rows:
         name, mine = cell.cell.name, pairs[cell.cell.name]
-        sd = pooled.get(name)
         if len(mine) >= FEWEST_PAIRS and (ends := resolution.paired(mine, confidence)):
             found[name] = Interval(*ends, "paired t", len(mine))
         elif len(mine) == 2:
             found[name] = Interval(min(mine), max(mine), "range", 2)
-        elif sd and (ends := resolution.difference(cell.finals, baseline.finals, sd, confidence)):
+        elif (sd := pooled.get(name)) and (ends := resolution.difference(cell.finals, baseline.finals, sd, confidence)):
             found[name] = Interval(*ends, "pooled t", sd[1])
     return found
 
@@ -210,7 +212,7 @@ def _over_seeds(result: StudyResult, baseline: CellResult, rows: Sequence[CellRe
 def spread_near(result: StudyResult, *cells: CellResult) -> resolution.Spread | None:
     """The spread over seeds, pooled over the cells of the study that may stand for `cells`."""
     groups = seed_spread.replicates(result.snapshot)
-    return resolution.pooled_near(groups, [cell.finals for cell in cells], share=result.metric.unit == "1")
+    return resolution.pooled_near(groups, [cell.finals for cell in cells], share=result.metric.is_share)
 
 
 def _paired(cell: CellResult, baseline: CellResult) -> list[float]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from posestudy.vocabulary import Metric
 from posestudy_reports import bootstrap, words
 from posestudy_reports.comparison import CONFIDENCE, FEWEST_PAIRS, RESAMPLES, Comparison, Difference, Interval
+from posestudy_reports.quantities import fixed
 from posestudy_reports.results import StageResult, StudyResult
 from posestudy_reports.tables import Column, Entry, Row, Table
 
@@ -71,7 +72,15 @@ def difference_table(
         uids = tuple(t.uid for t in row.cell.trials)
         rows.append(Row(tuple(entries), uids, tuple(result.runs.get(uid, "") for uid in uids)))
     title = f"Differences from the baseline: {stage.stage.name}"
-    return Table(stage.stage.name, title, tuple(columns), tuple(rows), (), _remarks(metric, comparison))
+    remarks = _remarks(metric, comparison)
+    alike = [row.cell.label for row in comparison.rows if stage.baseline and fixed(row.cell, stage.baseline)]
+    if alike:
+        remarks += (f"The seeds make no difference to {words.listing(alike)}: the baseline's own weights, or given ones.",)
+    if margin is not None:
+        remarks += (
+            f"Equivalent: every interval lies within \u00b1{_margin(margin)}; not shown says neither that nor the opposite.",
+        )
+    return Table(stage.stage.name, title, tuple(columns), tuple(rows), (), remarks)
 
 
 def _margin(margin: float) -> str:
@@ -113,7 +122,7 @@ def _remarks(metric: Metric, comparison: Comparison) -> tuple[str, ...]:
         )
     if "range" in methods:
         found.append(f"With fewer than {FEWEST_PAIRS} seeds, over seeds is the range of what was seen.")
-    if metric.name not in bootstrap.METRICS:
+    if metric.name not in bootstrap.REBUILT:
         found.append(f"{metric.short} cannot be rebuilt from saved matches: no interval over images.")
     for why, numbers in comparison.without.items():
         which = f"No. {', '.join(map(str, numbers))}"

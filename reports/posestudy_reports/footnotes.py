@@ -87,11 +87,8 @@ def of_evaluation(study: str, cell: CellResult) -> list[str]:
         f"{words.listing(list(dict.fromkeys(numbers)))}{place}."
         for place, numbers in places.items()
     ]
-    given = [trial for trial in cell.completed if untrained(trial) and evaluated(trial) is None]
-    if given and not _imported(cell):
-        init = cell.cell.config.get("init")
-        which = f"the weights {PurePath(words.level(str(init))).name}" if init else "the given weights"
-        notes.append(f"Evaluated, not trained: {which} as they are.")
+    if any(untrained(trial) and evaluated(trial) is None for trial in cell.completed) and not _imported(cell):
+        notes.append("Evaluated, not trained: the weights as they were given.")
     return notes
 
 

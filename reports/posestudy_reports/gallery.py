@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from posestudy.ledger.records import TrialRecord
 from posestudy_reports import networks, words
@@ -17,6 +17,7 @@ from posestudy_reports.tradeoff import distinct, label
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+T = TypeVar("T")
 Find = Callable[[TrialRecord], Mapping[str, Path]]
 """The pictures of a trial, by the name of the image; empty where there are none."""
 
@@ -87,15 +88,17 @@ def _chosen(
     better = result.metric.direction.better
     ranks = sorted(order, key=lambda i: _mean(able[i][1]), reverse=better(1.0, 0.0))
     kept = [0, ranks[0]] if ranks[0] else [0]
-    kinds = {networks.trained(able[i][1].cell.config) for i in kept}
     rule = "The first cell, the best one"
-    for i in ranks:
-        kind = networks.trained(able[i][1].cell.config)
-        if kind not in kinds and len(kept) < MOST_CELLS:
-            kinds.add(kind)
-            kept.append(i)
-    if len(kinds) > 1:
-        rule += ", the best one of each further network and loss"
+    for what, kind_of in (("head and loss", networks.learned), ("network", networks.name)):
+        kinds = {kind_of(able[i][1].cell.config) for i in kept}
+        before = len(kept)
+        for i in ranks:
+            kind = kind_of(able[i][1].cell.config)
+            if kind not in kinds and len(kept) < MOST_CELLS:
+                kinds.add(kind)
+                kept.append(i)
+        if len(kept) > before:
+            rule += f", the best one of each further {what}"
     if len(kept) < MOST_CELLS:
         rule += ", then others evenly from the best to the worst"
         others = [i for i in ranks if i not in kept]
@@ -107,7 +110,7 @@ def _mean(cell: CellResult) -> float:
     return cell.final.mean if cell.final else 0.0
 
 
-def _spread[T](items: Sequence[T], most: int) -> list[T]:
+def _spread(items: Sequence[T], most: int) -> list[T]:
     """At most so many of them, evenly from the first to the last."""
     if len(items) <= most:
         return list(items)
@@ -126,8 +129,8 @@ def caption(result: StudyResult, shown: Gallery) -> str:
     )
 
 
-def montage(result: StudyResult, shown: Gallery) -> bytes | None:
-    """The gallery as JPEG: a column per cell under its label, a row per image; None where no image can be read.
+def montage(result: StudyResult, shown: Gallery) -> Image | None:
+    """A column per cell under its label, a row per image; None where no image can be read.
 
     An image that a cell shows in another shape than the others is another image, and its row is left out.
     """
@@ -148,7 +151,7 @@ def montage(result: StudyResult, shown: Gallery) -> bytes | None:
         for i, picture in enumerate(row):
             sheet.paste(picture, (i * (tile + _GAP_PX) + (tile - picture.width) // 2, top))
         top += row[0].height + _GAP_PX
-    return jpeg(sheet)
+    return sheet
 
 
 def _row(shown: Gallery, name: str, tile: int) -> list[Image]:
@@ -195,7 +198,7 @@ def _head(sheet: Image, text: str, score: str, left: int, width: int) -> None:
 
 
 @cache
-def _font(size: int) -> ImageFont:
+def _font(size: int) -> Any:
     """matplotlib's own face, which has the letters of most languages and lies on every machine."""
     import matplotlib
     from PIL import ImageFont

@@ -58,6 +58,11 @@ def trained(config: Mapping[str, Any]) -> tuple[str, str, str]:
     return name(config), head(config), loss(config)
 
 
+def learned(config: Mapping[str, Any]) -> tuple[str, str]:
+    """Head and loss."""
+    return head(config), loss(config)
+
+
 def same_cost(config: Mapping[str, Any], *, training: bool = False) -> str:
     """Equal for configurations whose networks cost alike to run (or to train, where precision counts too)."""
     parts = (*_OF_NETWORK, "amp") if training else _OF_NETWORK

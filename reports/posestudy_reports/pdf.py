@@ -6,9 +6,17 @@ import json
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Final
 
 from posestudy_reports.figures import learning_curves_svg
+from posestudy_reports.sections import Chart, Picture
+
+_UPRIGHT: Final = (170.0, 205.0)
+_TURNED: Final = (257.0, 132.0)
+"""What a picture may take of a page, width and height, mm; the rest is for a heading and the caption."""
+_PIXELS_PER_MM: Final = 10.8
 
 if TYPE_CHECKING:
     from posestudy_reports.report import StudyReport
@@ -23,13 +31,20 @@ def compile_pdf(report: StudyReport) -> bytes:
     """The PDF's bytes. Its creation date is the study's, so that the same ledger gives the same file.
 
     All text reaches the template as JSON strings, which Typst sets as they are: no label is ever read as markup.
+    Pictures of pixels reach it as files of a folder that is gone afterwards.
     """
     import typst
 
     template = files("posestudy_reports").joinpath("report.typ").read_bytes()
     created = int(report.result.snapshot.study.created)
     document = json.dumps(content(report), ensure_ascii=False, sort_keys=True)
-    return typst.compile(template, format="pdf", sys_inputs={"report": document}, timestamp=created)
+    with TemporaryDirectory() as folder:
+        for section in report.sections:
+            for shown in section.figures:
+                if isinstance(shown, Picture):
+                    (Path(folder) / f"{shown.name}.jpg").write_bytes(shown.data)
+        given = {"report": document}
+        return typst.compile(template, root=folder, format="pdf", sys_inputs=given, timestamp=created)
 
 
 def content(report: StudyReport) -> dict[str, Any]:
@@ -46,13 +61,18 @@ def content(report: StudyReport) -> dict[str, Any]:
         "summary": list(report.summary),
         "open": list(report.still_open),
         "stages": [
-            asdict(table)
+            asdict(parts.table)
             | {
-                "differences": asdict(differences) if differences else None,
-                "figure": learning_curves_svg(drawn, report.result.metric),
-                "drawn": bool(drawn),
+                "differences": asdict(parts.differences) if parts.differences else None,
+                "zoo": asdict(parts.zoo) if parts.zoo else None,
+                "figure": learning_curves_svg(parts.curves, report.result.metric),
+                "drawn": bool(parts.curves),
             }
-            for table, differences, drawn in zip(report.tables, report.difference_tables, report.curves, strict=True)
+            for parts in report.stage_parts
+        ],
+        "sections": [
+            {"title": section.title, "figures": [_figure(shown) for shown in section.figures]}
+            for section in report.sections
         ],
         "addresses": [
             [str(t.number), stage.stage.name, cell.label, str(t.seed), t.uid, report.result.runs.get(t.uid, "")]
@@ -61,3 +81,13 @@ def content(report: StudyReport) -> dict[str, Any]:
             for t in cell.trials
         ],
     }
+
+
+def _figure(shown: Chart | Picture) -> dict[str, Any]:
+    """A figure as the template shows it: a drawing in itself, pixels by the name of their file."""
+    if isinstance(shown, Chart):
+        return {"caption": shown.caption, "svg": shown.vector("svg").decode(), "across": False}
+    width, height = shown.size
+    room = _TURNED if shown.across else _UPRIGHT
+    wide = min(room[0], width / _PIXELS_PER_MM, room[1] * width / height)
+    return {"caption": shown.caption, "svg": None, "file": f"/{shown.name}.jpg", "width": wide, "across": shown.across}

@@ -34,7 +34,7 @@ class Box:
         )  # fmt: skip
 
 
-_GAPS: Final = (1.0, 2.6, 4.4, 6.6)
+_GAPS: Final = (1.0, 2.6, 4.4, 6.6, 9.0, 12.0, 16.0)
 """How far a label may stand from its point, in radii of the point."""
 _LIGHT: Final = 0.15
 

@@ -83,12 +83,27 @@ def untrained(trial: TrialRecord) -> bool:
     return trial.outcome is Outcome.COMPLETED and trial.final_epoch == 0
 
 
+def fixed(cell: CellResult, other: CellResult) -> bool:
+    """Whether the difference of two cells does not depend on training: both evaluate weights that were given, or the
+    same weights."""
+    if all(untrained(t) for t in (*cell.completed, *other.completed)):
+        return True
+    return {_weights(t) for t in cell.completed} == {_weights(t) for t in other.completed}
+
+
+def _weights(trial: TrialRecord) -> str:
+    """The uid of the trial whose weights it evaluated."""
+    source = evaluated(trial)
+    return str(source.get("uid")) if source else trial.uid
+
+
 def trainer(result: StudyResult, trial: TrialRecord) -> TrialRecord | None:
     """The trial that trained the weights of `trial`; None where none of this study did."""
     source = evaluated(trial)
+    found: TrialRecord | None = trial
     if source is not None:
-        return next((t for t in result.snapshot.trials if t.uid == source.get("uid")), None)
-    return None if untrained(trial) else trial
+        found = next((t for t in result.snapshot.trials if t.uid == source.get("uid")), None)
+    return None if found is None or untrained(found) else found
 
 
 def _profiled(key: str) -> Callable[[StudyResult, TrialRecord], float | None]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +12,30 @@ from posestudy.ledger.records import Snapshot, TrialRecord
 from posestudy_reports.curves import Curve, curves
 from posestudy_reports.results import StageResult, StudyResult
 from posestudy_reports.saved_matches import SavedMatches
+from posestudy_reports.saved_pictures import SavedPictures
 from posestudy_reports.sentences import still_open, summary
 from posestudy_reports.tables import Table, stage_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from posestudy_reports.bootstrap import Matches
+    from posestudy_reports.bootstrap import Evidence
     from posestudy_reports.comparison import Comparison
+    from posestudy_reports.sections import Section
+
+
+@dataclass(frozen=True)
+class StageParts:
+    """What is printed of one stage: its tables, and its learning curves where `has_figure`.
+
+    A stage that has only evaluated given weights has no curve and will have none.
+    """
+
+    table: Table
+    differences: Table | None
+    zoo: Table | None
+    curves: tuple[Curve, ...]
+    has_figure: bool
 
 
 class StudyReport:
@@ -27,6 +44,7 @@ class StudyReport:
     Args:
         saved: where the matches of the trials lie, for the intervals over validation images; None: nowhere.
         disk_bytes: what the study's files take; None: not known.
+        pictures: where the trials' pictures lie, for the galleries; None: nowhere.
 
     Every output is a function of these: the same ledger and files give the same bytes.
     """
@@ -37,10 +55,12 @@ class StudyReport:
         runs: Mapping[str, str],
         saved: SavedMatches | None = None,
         disk_bytes: int | None = None,
+        pictures: SavedPictures | None = None,
     ) -> None:
         self.result = StudyResult(snapshot, dict(runs))
         self._saved = saved or SavedMatches()
         self._disk_bytes = disk_bytes
+        self._pictures = pictures or SavedPictures()
 
     @property
     def name(self) -> str:
@@ -87,7 +107,7 @@ class StudyReport:
         """The rows of each stage against its baseline, with their intervals; in order of the stages."""
         from posestudy_reports.comparison import compare
 
-        def saved(trial: TrialRecord) -> Matches | None:
+        def saved(trial: TrialRecord) -> Evidence | None:
             return self._saved.of(self.name, trial)
 
         return tuple(compare(self.result, stage, saved) for stage in self.stages)
@@ -119,9 +139,51 @@ class StudyReport:
         return tuple(difference_table(self.result, *pair, self.margin) for pair in pairs)
 
     @cached_property
+    def zoo_tables(self) -> tuple[Table | None, ...]:
+        """The table of the columns each stage asks for, in order; None where it asks for none."""
+        from posestudy_reports.zoo_table import zoo_table
+
+        return tuple(zoo_table(self.result, stage) for stage in self.stages)
+
+    @cached_property
+    def sections(self) -> tuple[Section, ...]:
+        """What is shown of the study as a whole: trade-offs, training times, galleries; those with content."""
+        from posestudy_reports.sections import sections
+
+        pictures = self._pictures
+        return sections(
+            self.result, partial(pictures.predictions, self.name), partial(pictures.attention, self.name)
+        )
+
+    @cached_property
+    def tradeoff(self) -> pd.DataFrame:
+        """One row per cost and cell; `posestudy_reports.figure_frames.TRADEOFF_COLUMNS` documents the columns."""
+        from posestudy_reports.figure_frames import tradeoff_frame
+
+        return tradeoff_frame(self.result)
+
+    @cached_property
+    def training_times(self) -> pd.DataFrame:
+        """One row per bar; `posestudy_reports.figure_frames.TRAINING_TIME_COLUMNS` documents the columns."""
+        from posestudy_reports.figure_frames import training_time_frame
+
+        return training_time_frame(self.result)
+
+    @cached_property
     def curves(self) -> tuple[tuple[Curve, ...], ...]:
         """The learning curves of each stage, in order."""
         return tuple(curves(self.result, stage) for stage in self.stages)
+
+    @cached_property
+    def stage_parts(self) -> tuple[StageParts, ...]:
+        """What is printed of each stage, in order."""
+        parts = zip(
+            self.stages, self.tables, self.difference_tables, self.zoo_tables, self.curves, strict=True
+        )
+        return tuple(
+            StageParts(table, differences, zoo, drawn, bool(drawn) or not any(c.completed for c in stage.cells))
+            for stage, table, differences, zoo, drawn in parts
+        )
 
     @cached_property
     def summary(self) -> tuple[str, ...]:

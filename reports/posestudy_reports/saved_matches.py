@@ -5,17 +5,17 @@ from __future__ import annotations
 from posestudy.home import AttemptPaths, Home
 from posestudy.ledger.records import Snapshot, TrialRecord
 from posestudy_reports import bootstrap
-from posestudy_reports.bootstrap import Matches
+from posestudy_reports.bootstrap import Evidence
 
 
 class SavedMatches:
-    """The matches of trials, each read once. Without a home there are none."""
+    """The matches or distances of trials, each read once. Without a home there are none."""
 
     def __init__(self, home: Home | None = None) -> None:
         self._home = home
-        self._read: dict[str, Matches | None] = {}
+        self._read: dict[str, Evidence | None] = {}
 
-    def of(self, study: str, trial: TrialRecord) -> Matches | None:
+    def of(self, study: str, trial: TrialRecord) -> Evidence | None:
         """Those of the epoch of the trial's final value, from whichever attempt evaluated it; None: not there.
 
         A reused trial has no folder: its source's is looked into. What is gone, damaged or of another epoch is
@@ -38,7 +38,7 @@ def attempts(home: Home, study: str, trial: TrialRecord) -> tuple[AttemptPaths, 
     return ()
 
 
-def _whole(paths: AttemptPaths) -> Matches | None:
+def _whole(paths: AttemptPaths) -> Evidence | None:
     try:
         return bootstrap.read(paths.matches)
     except (OSError, bootstrap.UnreadableMatchesError):

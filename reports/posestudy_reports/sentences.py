@@ -6,6 +6,7 @@ from posestudy.vocabulary import Metric, Outcome, TrialState
 from posestudy_reports import footnotes, words
 from posestudy_reports.comparison import NoiseFloor, noise_floor, smallest, spread_near
 from posestudy_reports.expectation import expectation
+from posestudy_reports.quantities import fixed
 from posestudy_reports.results import CellResult, StageResult, StudyResult
 
 
@@ -99,6 +100,7 @@ def _noise(result: StudyResult) -> tuple[str, ...]:
     floor, baseline = noise_floor(result), result.stages[0].baseline if result.stages else None
     best = result.best[1] if result.best else None
     pair = (best, baseline) if best and baseline and best is not baseline and baseline.final else None
+    pair = None if pair and fixed(*pair) else pair
     if floor is None:
         text = "With one seed a cell, a difference as small as that between two seeds says nothing."
         return (text,) if pair else ()

@@ -82,7 +82,7 @@ def _tradeoff(result: StudyResult, quantity: Quantity) -> Tradeoff | None:
     points = _unique([p for stage, cell in here if (p := _point(result, quantity, stage, cell))])
     if len(kinds) < 2 or len({quantity.text(p.cost.mean) for p in points}) < 2:
         return None
-    away = tuple(cell.label for stage, cell in cells if (stage, cell) not in here)
+    away = tuple(label(stage, cell) for stage, cell in cells if (stage, cell) not in here)
     return Tradeoff(quantity, _with_front(points, result.metric.direction), device, away)
 
 

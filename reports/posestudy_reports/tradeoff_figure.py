@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 WIDTH: Final = 170
-HEIGHT: Final = 78
+HEIGHT: Final = 69
 _LABEL_POINTS: Final = 7.5
 _LABEL_LETTERS: Final = 34
 _RADIUS_POINTS: Final = 4.2
+_NEAR_POINTS: Final = 4.5
 COLOURS: Final = dict(zip(networks.HEADS, (OKABE_ITO[0], OKABE_ITO[2], OKABE_ITO[1], OKABE_ITO[3]), strict=True))
 """By head; each has a marker of its own too, so that the figure can be read without colour."""
 _MARKERS: Final = dict(zip(networks.HEADS, ("o", "^", "s", "D"), strict=True))
@@ -30,7 +31,7 @@ _FRONT: Final = "#444444"
 
 
 def tradeoff_figure(tradeoff: Tradeoff, metric: Metric, form: Form = "svg") -> bytes:
-    """170 x 78 mm; the same points give the same bytes."""
+    """170 x 69 mm; the same points give the same bytes."""
     return draw(WIDTH, HEIGHT, lambda figure: _plot(figure, tradeoff, metric), form)
 
 
@@ -50,13 +51,15 @@ def metric_title(metric: Metric) -> str:
 
 
 def _plot(figure: Any, tradeoff: Tradeoff, metric: Metric) -> None:
-    axes = figure.add_axes((0.085, 0.135, 0.74, 0.835))
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axes = figure.add_axes((0.085, 0.15, 0.74, 0.82))
     divisor, title = scale(tradeoff)
+    front = [(p.cost.mean / divisor, p.metric.mean) for p in tradeoff.front]
     for head in networks.HEADS:
         points = [p for p in tradeoff.points if p.head == head]
         if points:
             _scatter(axes, points, head, divisor)
-    front = [(p.cost.mean / divisor, p.metric.mean) for p in tradeoff.front]
     axes.plot(
         *zip(*front, strict=True), color=_FRONT, linestyle=(0, (3, 2)), linewidth=0.9, drawstyle="steps-post",
         label="Pareto front", zorder=1,
@@ -66,6 +69,9 @@ def _plot(figure: Any, tradeoff: Tradeoff, metric: Metric) -> None:
     axes.set_axisbelow(True)
     if tradeoff.logarithmic:
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
     axes.margins(x=0.1, y=0.12)
     axes.set_xlabel(plain(title))
     axes.set_ylabel(plain(metric_title(metric)))
@@ -85,15 +91,15 @@ def _scatter(axes: Any, points: Sequence[Point], head: str, divisor: float) -> N
             [(p.cost.high - p.cost.mean) / divisor for p in points],
         ],
         yerr=[[p.metric.mean - p.metric.low for p in points], [p.metric.high - p.metric.mean for p in points]],
-        linestyle="none",
-        marker=_MARKERS[head],
-        markersize=4.6,
-        markeredgewidth=0,
-        color=COLOURS[head],
+        fmt="none",
+        ecolor=COLOURS[head],
         elinewidth=0.7,
-        label=head,
-        zorder=3,
+        zorder=2,
     )
+    axes.plot(
+        across, up, linestyle="none", marker=_MARKERS[head], markersize=4.8, markeredgewidth=0, color=COLOURS[head],
+        label=head, zorder=3,
+    )  # fmt: skip
 
 
 def _label(figure: Any, axes: Any, tradeoff: Tradeoff, divisor: float) -> None:
@@ -119,7 +125,18 @@ def _label(figure: Any, axes: Any, tradeoff: Tradeoff, divisor: float) -> None:
             plain(text), (x, y), xycoords="figure points",
             xytext=(box.left, box.bottom + 1.2), textcoords="figure points",
             fontsize=_LABEL_POINTS, color="#222222", ha="left", va="baseline", zorder=5,
+            bbox={"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.4},
+            arrowprops=_leader(Box.around(x, y, _RADIUS_POINTS), box),
         )  # fmt: skip
+
+
+def _leader(point: Box, label: Box) -> dict[str, Any] | None:
+    """How the line from a label to its point is drawn; None where the label is near enough without."""
+    across = max(label.left - point.right, point.left - label.right, 0.0)
+    up = max(label.bottom - point.top, point.bottom - label.top, 0.0)
+    if max(across, up) < _NEAR_POINTS:
+        return None
+    return {"arrowstyle": "-", "linewidth": 0.4, "color": "#888888", "shrinkA": 0.5, "shrinkB": _RADIUS_POINTS}
 
 
 def _along(front: Sequence[tuple[float, ...]]) -> list[Box]:
@@ -160,6 +177,8 @@ def tradeoff_plotly(tradeoff: Tradeoff, metric: Metric) -> go.Figure:
         height=420,
         hovermode="closest",
     )
+    if tradeoff.logarithmic:
+        figure.update_xaxes(dtick="D2")
     return figure
 
 

@@ -16,7 +16,7 @@ _MOST: Final = 40
 
 @dataclass(frozen=True)
 class Bar:
-    """A cell's training time, s, with the range over its seeds."""
+    """A cell's training time, s, with the range over its seeds; `machine` is empty where it is not known."""
 
     stage: str
     cell: str
@@ -25,6 +25,7 @@ class Bar:
     head: str
     epochs: int
     seconds: Range
+    machine: str
     numbers: tuple[int, ...]
     uids: tuple[str, ...]
 
@@ -80,6 +81,7 @@ def _bar(result: StudyResult, stage: StageResult, cell: CellResult) -> Bar | Non
         networks.head(cell.cell.config),
         cell.final.epochs[1] if cell.final else 0,
         seconds,
+        words.listing(devices(QUANTITIES["train_time"], result, cell)),
         tuple(t.number for t in cell.completed),
         tuple(t.uid for t in cell.completed),
     )

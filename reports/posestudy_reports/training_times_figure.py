@@ -18,8 +18,8 @@ _WIDTH: Final = 170.0
 _ROW: Final = 5.6
 _LABEL_POINTS: Final = 8.0
 _LABEL_LETTERS: Final = 44
-_HATCHES: Final = dict(zip(networks.HEADS, ("", "//", "..", "xx"), strict=True))
-_PLOTLY_HATCHES: Final = dict(zip(networks.HEADS, ("", "/", ".", "x"), strict=True))
+_HATCHES: Final = dict(zip(networks.HEADS, ("", "//", "\\\\", "xx"), strict=True))
+_PLOTLY_HATCHES: Final = dict(zip(networks.HEADS, ("", "/", "\\", "x"), strict=True))
 _BETWEEN: Final = 0.55
 """Rows between two families."""
 
@@ -63,7 +63,9 @@ def _plot(figure: Any, times: TrainingTimes, rows: list[float], height: float) -
     axes.set_yticks(rows, [plain(text) for text in labels], fontsize=_LABEL_POINTS)
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(rows[-1] + 0.6, -0.6)
-    axes.set_xlim(0, longest / divisor * 1.2)
+    values = [_value(times, bar) for bar in times.bars]
+    beside = max(extent(text, 7.5)[0] for text in values) * 1.06 / ((0.83 - left) * _WIDTH / 25.4 * 72)
+    axes.set_xlim(0, longest / divisor * 1.03 / (1 - min(0.5, beside)))
     axes.grid(axis="x", color="#e4e4e4", linewidth=0.5)
     axes.set_axisbelow(True)
     axes.set_xlabel(f"training time [{unit}]")
@@ -71,9 +73,13 @@ def _plot(figure: Any, times: TrainingTimes, rows: list[float], height: float) -
 
 
 def _value(times: TrainingTimes, bar: Bar) -> str:
-    """The time, and the epochs where they are not those of every bar."""
-    text = words.duration(bar.seconds.mean)
-    return text if times.epochs else f"{text}, {words.count(bar.epochs, 'epoch')}"
+    """The time, and the epochs and the machine where they are not those of every bar."""
+    parts = [words.duration(bar.seconds.mean)]
+    if not times.epochs:
+        parts.append(words.count(bar.epochs, "epoch"))
+    if len(times.machines) > 1 and bar.machine:
+        parts.append(shortened(bar.machine, 24))
+    return ", ".join(parts)
 
 
 def training_times_plotly(times: TrainingTimes) -> go.Figure:

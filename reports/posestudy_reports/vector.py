@@ -34,6 +34,7 @@ def draw(width: float, height: float, plot: Callable[[Any], None], form: Form = 
         "ytick.color": "#333333",
         "xtick.major.width": 0.6,
         "ytick.major.width": 0.6,
+        "hatch.linewidth": 0.5,
     }
     with matplotlib.rc_context(style), warnings.catch_warnings():
         # A label in a script this face lacks is measured roughly; the text itself goes into an SVG whole.

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from posestudy.vocabulary import Metric, Outcome
+from posestudy_studies import factors
 
 MINUS: Final = "\u2212"
 DASH: Final = "\u2013"
@@ -29,12 +30,12 @@ _GROUPS: Final = frozenset({"augmentation", "optimizer", "schedule"})
 
 
 def score(value: float, metric: Metric) -> str:
-    """A value of the metric: three decimals, two where it is counted in pixels."""
+    """A value of the metric, with as many decimals as it is given in."""
     return f"{value:.{decimals(metric)}f}".replace("-", MINUS)
 
 
 def decimals(metric: Metric) -> int:
-    return 2 if metric.unit == "px" else 3
+    return metric.decimals
 
 
 def precise(value: float, metric: Metric) -> str:
@@ -81,6 +82,9 @@ def level(value: Any, name: str = "") -> str:
         mantissa = mantissa.rstrip("0").rstrip(".") if e else mantissa
         return f"{mantissa}e{int(exponent)}" if e else mantissa
     if isinstance(value, Mapping):
+        value = factors.told(value, name)
+        if isinstance(value, str):
+            return value
         return ", ".join(f"{factor(str(k))} {level(v, str(k))}" for k, v in value.items() if v is not None) or "on"
     if isinstance(value, Sequence) and not isinstance(value, str):
         parts = [level(v) for v in value]

@@ -17,6 +17,7 @@ from posestudy.ledger.records import (
 from posestudy.vocabulary import AttemptEnd, Outcome, TrialState
 from posestudy_reports.report import StudyReport
 from posestudy_reports.saved_matches import SavedMatches
+from posestudy_reports.saved_pictures import SavedPictures
 
 NASTY = r'<script>alert("1")</script> 50%_$&#{}~^\ | `x` *b* [a](b) ü 猫'
 CREATED = 1_780_000_000.0
@@ -89,11 +90,17 @@ class Builder:
             self.values.append(ValueRecord(uid, epoch, metrics, CREATED + epoch, 1))
         self.attempts.append(AttemptRecord(uid, 1, "host:1", CREATED, CREATED + 60, AttemptEnd.FINISHED, None))
 
-    def report(self, saved: SavedMatches | None = None, disk_bytes: int | None = None, **study: Any) -> StudyReport:
+    def report(
+        self,
+        saved: SavedMatches | None = None,
+        disk_bytes: int | None = None,
+        pictures: SavedPictures | None = None,
+        **study: Any,
+    ) -> StudyReport:
         rows = (self.stages, self.cells, self.trials, self.values, self.attempts)
         snapshot = Snapshot(replace(self.study, **study), *(tuple(r) for r in rows))
         runs = {t.uid: f"{t.number:032x}"[::-1] for t in self.trials if t.number % 2}
-        return StudyReport(snapshot, runs, saved, disk_bytes)
+        return StudyReport(snapshot, runs, saved, disk_bytes, pictures)
 
 
 def finished() -> Builder:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import socket
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,16 @@ def gpus() -> list[Device]:
 def cpu() -> Device:
     """The CPU as a device."""
     return Device("cpu", f"{cpu_count()} cores of {socket.gethostname()}")
+
+
+def cpu_model() -> str:
+    """What the processor is called, as the kernel says; the architecture where it does not."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "Model", "Hardware")))
+    return next(filter(None, named), "") or platform.machine()
 
 
 def devices() -> list[Device]:

@@ -6,6 +6,7 @@ import math
 import os
 import time
 from collections.abc import Mapping
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,8 @@ def peak_memory_mb(device: str) -> float:
 
 def ledger_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:
     """Numbers under their ledger names. COCO's -1 (no ground truth of that size) and non-finite ones are left out."""
-    numbers = {ledger_name(name): float(value) for name, value in metrics.items() if isinstance(value, (int, float))}
+    # MMPose's NME and EPE are numpy's float32, which is no float.
+    numbers = {ledger_name(name): float(value) for name, value in metrics.items() if isinstance(value, Real)}
     return {
         name: value
         for name, value in numbers.items()

@@ -25,6 +25,7 @@ from posestudy.vocabulary import Outcome
 from posestudy_runner.attention_model import save_attention
 from posestudy_runner.checkpoints import TrialFiles, usable
 from posestudy_runner.control import Control
+from posestudy_runner.distances import save_distances
 from posestudy_runner.hooks import EpochReporter, peak_memory_mb
 from posestudy_runner.matches import save_matches
 from posestudy_runner.order import TrialOrder
@@ -107,14 +108,22 @@ def prepare(order: TrialOrder) -> Config:
     config.setdefault("default_hooks", {})["checkpoint"] = None
     if config.get("visualizer"):
         config.visualizer["vis_backends"] = []
-    evaluators = config.get("val_evaluator") or []
-    for evaluator in evaluators if isinstance(evaluators, list) else [evaluators]:
-        if str(evaluator["type"]).endswith("CocoMetric"):
-            evaluator["outfile_prefix"] = str(paths.predictions).removesuffix(".keypoints.json")
+    _keep_predictions(config, paths)
     start = usable(order.resume)
     if start is not None:
         config.load_from, config.resume = start.path, True
     return config
+
+
+def _keep_predictions(config: Config, paths: AttemptPaths) -> None:
+    """Have each validation leave its predictions in the attempt's folder."""
+    given = config.get("val_evaluator") or []
+    evaluators = given if isinstance(given, list) else [given]
+    coco = [evaluator for evaluator in evaluators if str(evaluator["type"]).endswith("CocoMetric")]
+    for evaluator in coco:
+        evaluator["outfile_prefix"] = str(paths.predictions).removesuffix(".keypoints.json")
+    if evaluators and not coco:
+        config.val_evaluator = [*evaluators, {"type": "PredictionFile", "file": str(paths.predictions)}]
 
 
 def provenance(order: TrialOrder, config: Config) -> Json:
@@ -138,9 +147,10 @@ def provenance(order: TrialOrder, config: Config) -> Json:
 
 
 def _keep_matches(runner: Runner, paths: AttemptPaths, epoch: int) -> None:
-    """The matches of the last validation; without them the report has no intervals, but the trial is what it is."""
+    """The matches or distances of the last validation; without them the report has no intervals, but the trial is what it is."""
     try:
-        save_matches(runner, paths.predictions, paths.matches, epoch)
+        if not save_matches(runner, paths.predictions, paths.matches, epoch):
+            save_distances(runner, paths.predictions, paths.matches, epoch)
     except Exception:  # noqa: BLE001 - see above; the log says why there are none
         traceback.print_exc()
 

@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from posestudy.errors import Problem
+from posestudy_studies.layouts import BoxFrom
 from posestudy_studies.mistakes import show
+
+_SQUARE = "boxes are made of center and scale; dataset.box_from: bbox takes them from bbox"
 
 
 @dataclass
@@ -19,19 +22,37 @@ class SplitFacts:
 
     Attributes:
         images, instances: how many images it lists and how many annotations with at least one labelled keypoint.
+        without_pair: how many of these lack a label at one of the keypoints that normalise errors.
         files: place in the file and `file_name` of every image.
         paths: resolved image paths, filled in by whoever knows the folder.
     """
 
     images: int
     instances: int
+    without_pair: int = 0
     files: list[tuple[str, str]] = field(default_factory=list)
     paths: set[Path] = field(default_factory=set)
 
 
+@dataclass(frozen=True)
+class Needs:
+    """What a study reads of annotations beside keypoints.
+
+    Attributes:
+        coco: whether COCO's evaluation reads a validation split.
+        box_from: what the box of an instance is made of.
+        pair: indices of the keypoints that normalise errors; None: nobody normalises.
+    """
+
+    coco: bool = True
+    box_from: BoxFrom = "bbox"
+    pair: tuple[int, int] | None = None
+
+
 class _Checker:
-    def __init__(self, path: Path, layout: str, count: int) -> None:
-        self.path, self.layout, self.count = path, layout, count
+    def __init__(self, path: Path, layout: str, count: int, needs: Needs) -> None:
+        self.path, self.layout, self.count, self.needs = path, layout, count, needs
+        self.without_pair = 0
         self.problems: list[Problem] = []
 
     def wrong(self, place: str, found: str, expected: str, hint: str = "") -> None:
@@ -85,9 +106,13 @@ class _Checker:
                 ids.add(identity)
             if not _whole(image) or image not in sizes:
                 self.wrong(f"{place}.image_id", show(image), "the id of an image in this file")
-            self._box(f"{place}.bbox", annotation.get("bbox"), sizes.get(image, (0, 0)) if _whole(image) else (0, 0))
+            if self.needs.box_from == "center_scale":
+                self._square(place, annotation)
+            else:
+                size = sizes.get(image, (0, 0)) if _whole(image) else (0, 0)
+                self._box(f"{place}.bbox", annotation.get("bbox"), size)
             instances += self._keypoints(f"{place}.keypoints", annotation.get("keypoints"))
-            if evaluated:
+            if evaluated and self.needs.coco:
                 self._evaluated(place, annotation)
         return instances
 
@@ -101,6 +126,14 @@ class _Checker:
         elif size[0] and (x >= size[0] - 1 or y >= size[1] - 1 or x + width <= 0 or y + height <= 0):
             self.wrong(place, f"a box {show(box)} outside its image of {size[0]} x {size[1]}", "a box on the image")
 
+    def _square(self, place: str, annotation: dict[str, Any]) -> None:
+        """What MMPose's face data sets make a box of."""
+        center, scale = annotation.get("center"), annotation.get("scale")
+        if not isinstance(center, list) or len(center) != 2 or not all(_number(v) for v in center):
+            self.wrong(f"{place}.center", show(center), "[x, y] in pixels", _SQUARE)
+        if not _number(scale) or scale <= 0:
+            self.wrong(f"{place}.scale", show(scale), "the box's side in units of 200 pixels, above 0", _SQUARE)
+
     def _keypoints(self, place: str, keypoints: Any) -> bool:
         numbers = self.count * 3
         if not isinstance(keypoints, list):
@@ -113,7 +146,10 @@ class _Checker:
         if not all(_number(v) for v in keypoints) or any(v not in (0, 1, 2) for v in keypoints[2::3]):
             self.wrong(place, "values that are no keypoints", "finite x, y in pixels, visibility 0, 1 or 2")
             return False
-        return any(keypoints[2::3])
+        labelled = any(keypoints[2::3])
+        if labelled and self.needs.pair is not None:
+            self.without_pair += not all(keypoints[3 * index + 2] for index in self.needs.pair)
+        return labelled
 
     def _evaluated(self, place: str, annotation: dict[str, Any]) -> None:
         """COCO's own evaluation reads these three and stops with a KeyError without them."""
@@ -127,7 +163,9 @@ class _Checker:
                 self.wrong(f"{place}.{key}", show(annotation.get(key)), expected, "COCO's evaluation needs it")
 
 
-def inspect_annotations(path: Path, split: str, layout: str, count: int) -> tuple[SplitFacts | None, list[Problem]]:
+def inspect_annotations(
+    path: Path, split: str, layout: str, count: int, needs: Needs = Needs()
+) -> tuple[SplitFacts | None, list[Problem]]:
     """What the file of one split holds, and what is wrong in it.
 
     Args:
@@ -135,11 +173,12 @@ def inspect_annotations(path: Path, split: str, layout: str, count: int) -> tupl
         split: `train`, `val` or `test`; a test file needs images only.
         layout: name of the keypoint layout, for messages.
         count: keypoints of the layout; an annotation has three numbers each.
+        needs: what else is read.
 
     Returns:
         The facts, or None where the file cannot be used at all; and the problems.
     """
-    checker, where = _Checker(path, layout, count), f"dataset.{split}.annotations"
+    checker, where = _Checker(path, layout, count, needs), f"dataset.{split}.annotations"
     data = _json(checker, path, where)
     if not isinstance(data, dict) or not isinstance(data.get("images"), list):
         if not checker.problems:
@@ -158,7 +197,7 @@ def inspect_annotations(path: Path, split: str, layout: str, count: int) -> tupl
         checker.wrong(where, "an empty split (no images)", "at least one image")
     elif split != "test" and not instances and not checker.problems:
         checker.wrong(where, "an empty split (no instance with a labelled keypoint)", "at least one")
-    return SplitFacts(len(data["images"]), instances, files), checker.problems
+    return SplitFacts(len(data["images"]), instances, checker.without_pair, files), checker.problems
 
 
 def _json(checker: _Checker, path: Path, where: str) -> Any:

@@ -71,6 +71,9 @@ def level_text(level: Any, factor: str = "") -> str:
         texts = [level_text(item) for item in level]
         return " x ".join(texts) if factor == "input_size" else f"[{', '.join(texts)}]"
     if isinstance(level, dict):
+        level = factors.told(level, factor)
+        if isinstance(level, str):
+            return level
         return ", ".join(f"{k} {level_text(v)}" for k, v in level.items()) or "default"
     return str(level)
 

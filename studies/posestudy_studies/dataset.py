@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from posestudy.errors import InputError, Problem
-from posestudy_studies import cells, images, layouts
-from posestudy_studies.annotations import SplitFacts, inspect_annotations
+from posestudy_studies import cells, images, layouts, scoring
+from posestudy_studies.annotations import Needs, SplitFacts, inspect_annotations
+from posestudy_studies.layouts import Layout
 from posestudy_studies.spec import Dataset, Split, Study
 
 MAX_SHOWN = 20
@@ -44,16 +45,31 @@ def inspect(study: Study) -> Inspection:
         found = "no such folder" if not root.exists() else "no folder"
         hint = "say where the data is with --set dataset.root=DIR"
         return Inspection([Problem(dataset.root, 0, 0, "dataset.root", found, "the folder of the data set", hint)])
-    count = len(layouts.layout(dataset.keypoints).keypoint_names)
+    keypoints = layouts.layout(dataset.keypoints)
+    coco = study.metric.startswith("coco/")
+    pair = None if coco else scoring.nme_pair(study.evaluation, keypoints)
+    needs = Needs(coco, dataset.boxes_from, pair)
     decoded: set[Path] = set()
     for name, split in _splits(dataset).items():
-        _inspect_split(seen, root, name, split, dataset.keypoints, count, decoded)
+        _inspect_split(seen, root, name, split, keypoints, needs, decoded)
     train, val = seen.facts.get("train"), seen.facts.get("val")
     if train and val and (both := sorted(train.paths & val.paths)):
         example = both[0].name
         seen.notes.append(f"{len(both)} images are in train and in val (such as {example}): the metric will flatter.")
+    if val and pair is not None and val.without_pair:
+        _note_unnormalised(seen, study, val, [keypoints.keypoint_names[index] for index in pair])
     _inspect_boxes(seen, study, root)
     return seen
+
+
+def _note_unnormalised(seen: Inspection, study: Study, val: SplitFacts, names: list[str]) -> None:
+    which = f"{val.without_pair} of {val.instances} instances of val have no label at {names[0]} or {names[1]}"
+    if val.without_pair < val.instances or study.metric != "nme":
+        seen.notes.append(f"{which}, by whose distance NME is normalised: it leaves them out.")
+        return
+    expected = "an instance with both, by whose distance NME is normalised"
+    hint = "evaluation.nme_keypoints names another pair"
+    seen.problems.append(Problem(study.dataset.val.annotations, 0, 0, "dataset.val", which, expected, hint))
 
 
 def fingerprint(dataset: Dataset) -> str:
@@ -64,6 +80,8 @@ def fingerprint(dataset: Dataset) -> str:
     """
     root, digest = Path(dataset.root), hashlib.sha256()
     digest.update(cells.canonical(layouts.layout(dataset.keypoints).metainfo).encode())
+    if dataset.boxes_from != "bbox":
+        digest.update(dataset.boxes_from.encode())
     for name, split in _splits(dataset).items():
         if name == "test":
             continue
@@ -97,7 +115,7 @@ def _inside(root: Path, path: Path) -> bool:
 
 
 def _inspect_split(
-    seen: Inspection, root: Path, name: str, split: Split, layout: str, count: int, decoded: set[Path]
+    seen: Inspection, root: Path, name: str, split: Split, layout: Layout, needs: Needs, decoded: set[Path]
 ) -> None:
     annotations, folder = root / split.annotations, root / split.images
     outside = [p for p in (annotations, folder) if not _inside(root, p)]
@@ -106,7 +124,7 @@ def _inspect_split(
         seen.problems.append(Problem(str(path), 0, 0, where, f"a link to {path.resolve()}", f"a path inside {root}"))
     if outside:
         return
-    facts, found = inspect_annotations(annotations, name, layout, count)
+    facts, found = inspect_annotations(annotations, name, layout.name, len(layout.keypoint_names), needs)
     if facts is None:
         seen.problems += found
         return

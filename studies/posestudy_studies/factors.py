@@ -11,9 +11,12 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from posestudy.errors import PoseStudyError
-from posestudy_studies.training import OPTIMIZERS, Training
+from posestudy_studies.losses import Loss
+from posestudy_studies.training import OPTIMIZERS, Codec, Training
 
 Json = dict[str, Any]
+
+_KINDS: dict[str, type[BaseModel]] = {"loss": Loss, "codec": Codec}
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> Json:
@@ -99,6 +102,16 @@ def apply(training: Training, levels: Mapping[str, Any]) -> Training:
         wrong = "; ".join(str(mistake) for mistake in check.translated(error, Training, config))
         which = ", ".join(f"{factor}: {level}" for factor, level in levels.items())
         raise PoseStudyError(f"the levels {{{which}}} do not fit the configuration they are set on: {wrong}") from error
+
+
+def told(level: Any, factor: str) -> Any:
+    """`level` without the arguments of a loss or a codec that nobody set; its name alone where there are no others."""
+    model = _KINDS.get(factor)
+    if model is None or not isinstance(level, Mapping) or "type" not in level:
+        return level
+    defaults = {key: field.default for key, field in model.model_fields.items()}
+    given = {key: value for key, value in level.items() if key == "type" or value != defaults.get(key)}
+    return given if len(given) > 1 else level["type"]
 
 
 def differences(config: Mapping[str, Any], baseline: Mapping[str, Any]) -> list[str]:

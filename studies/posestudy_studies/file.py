@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from posestudy.errors import InputError, Problem
-from posestudy_studies import check, layouts, mistakes, yaml_text
+from posestudy_studies import check, layouts, mistakes, scoring, yaml_text
 from posestudy_studies.mistakes import Mistake
 from posestudy_studies.plan import leaks_of
 from posestudy_studies.spec import Study
@@ -39,7 +39,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Study:
     problems += [document.problem(mistake) for mistake in found]
     problems += _layout_problems(data)
     if not problems and study is not None:
-        problems += [document.problem(mistake) for mistake in _leaks(study)]
+        problems += [document.problem(mistake) for mistake in (scoring.mistakes(study) or _leaks(study))]
     if problems or study is None:
         raise InputError(sorted(set(problems), key=lambda p: (p.file, p.line, p.column, p.path)))
     return study

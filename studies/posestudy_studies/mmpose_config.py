@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from posestudy.vocabulary import METRICS, Direction
-from posestudy_studies import network_config
+from posestudy_studies import network_config, scoring
 from posestudy_studies.augmentation import Augmentation
-from posestudy_studies.layouts import layout
+from posestudy_studies.layouts import Layout, layout
 from posestudy_studies.python_source import assignments
 from posestudy_studies.spec import Dataset, Split, Study
 from posestudy_studies.training import Training
@@ -36,7 +36,8 @@ def build(study: Study, training: Training, seed: int) -> Config:
     Raises:
         PoseStudyError: the input size does not fit the network, or the model config file does not.
     """
-    metainfo = _metainfo(layout(study.dataset.keypoints).metainfo)
+    keypoints = layout(study.dataset.keypoints)
+    metainfo = _metainfo(keypoints.metainfo)
     network = network_config.network(study.evaluation, training, len(metainfo["keypoint_info"]))
     config: Config = _plain(
         {
@@ -45,7 +46,7 @@ def build(study: Study, training: Training, seed: int) -> Config:
             "work_dir": f"work_dirs/{study.study}",
             "randomness": {"seed": seed},
             "model": network.model,
-            **_data(study, training, seed, network.codec, metainfo),
+            **_data(study, training, seed, network.codec, keypoints, metainfo),
             **_schedule(training, network.optim),
             **_runtime(study, training),
             "custom_hooks": [{"type": "SeedEpochHook", "seed": seed}, *_accumulation(training), *network.hooks],
@@ -62,7 +63,9 @@ def config_text(study: Study, training: Training, seed: int) -> str:
     return intro + assignments(build(study, training, seed))
 
 
-def _data(study: Study, training: Training, seed: int, codec: Config, metainfo: Config) -> Config:
+def _data(
+    study: Study, training: Training, seed: int, codec: Config, keypoints: Layout, metainfo: Config
+) -> Config:
     data, evaluation = study.dataset, study.evaluation
     load: list[Config] = [{"type": "LoadImage"}, {"type": "GetBBoxCenterScale", "padding": 1.25}]
     crop: Config = {"type": "TopdownAffine", "input_size": codec["input_size"]}
@@ -80,19 +83,13 @@ def _data(study: Study, training: Training, seed: int, codec: Config, metainfo: 
     val = _dataset(data, data.val, metainfo, val_pipeline, test_mode=True)
     if evaluation.boxes != "ground_truth":
         val["bbox_file"] = _join(data.root, evaluation.boxes)
-    scoring = {
-        "type": "CocoMetric",
-        "score_mode": evaluation.score_mode,
-        "keypoint_score_thr": evaluation.keypoint_score_thr,
-        "nms_mode": evaluation.nms_mode,
-        "nms_thr": evaluation.nms_thr,
-    }
-    val_loader, val_scoring = _loader(val), {**scoring, "ann_file": val["ann_file"]}
+    val_loader = _loader(val)
+    val_scoring = scoring.evaluators(study.metric, evaluation, keypoints, val["ann_file"])
     test_loader, test_scoring = val_loader, val_scoring
     if data.test is not None:
         test = _dataset(data, data.test, metainfo, val_pipeline, test_mode=True, keep_unlabelled=True)
         test_loader = _loader(test)
-        test_scoring = {**scoring, "format_only": True, "outfile_prefix": f"work_dirs/{study.study}/test"}
+        test_scoring = scoring.handed_in(evaluation, keypoints, f"work_dirs/{study.study}/test")
     return {
         "train_dataloader": _loader(
             _dataset(data, data.train, metainfo, train_pipeline), batch_size=training.batch_size, shuffle=True
@@ -162,6 +159,7 @@ def _dataset(data: Dataset, split: Split, metainfo: Config, pipeline: list[Confi
         "data_prefix": {"img": _join(data.root, split.images)},
         "metainfo": metainfo,
         "pipeline": pipeline,
+        **({"box_from": data.boxes_from} if data.boxes_from != "bbox" else {}),
         **options,
     }
 

@@ -31,7 +31,7 @@ def resolved(snapshot: Snapshot, left: Sequence[float], right: Sequence[float]) 
         snapshot: the study, whose replicates tell the spread.
         left, right: final values, one a seed.
     """
-    share = METRICS[snapshot.study.document["metric"]].unit == "1"
+    share = METRICS[snapshot.study.document["metric"]].is_share
     spread = resolution.pooled_near(replicates(snapshot), [left, right], share=share)
     interval = resolution.difference(left, right, spread)
     return None if interval is None else not interval[0] <= 0 <= interval[1]

@@ -77,9 +77,7 @@ class Dataset(Model):
         return self.box_from or layout(self.keypoints).box_from
 
 
-NmeKeypoints = Annotated[
-    tuple[Annotated[str | int, Strict()], Annotated[str | int, Strict()]], Strict(False)
-]
+NmeKeypoints = Annotated[tuple[str | int, str | int], Strict(False)]
 
 
 class Evaluation(Model):

@@ -22,9 +22,14 @@ def _commands() -> dict[str, EntryPoint]:
     return {ep.name: ep for ep in entry_points(group=GROUP)}
 
 
-def _build(name: str, function: Callable[..., Any]) -> Any:
+def build(name: str, loaded: Callable[..., Any] | typer.Typer) -> Any:
+    """The command that an entry point holds: a function, or a Typer app whose commands become sub-commands."""
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command(name)(function)
+    if isinstance(loaded, typer.Typer):
+        app.add_typer(loaded, name=name)
+        group: Any = typer.main.get_command(app)
+        return group.commands[name]
+    app.command(name)(loaded)
     return typer.main.get_command(app)
 
 
@@ -36,7 +41,7 @@ class LazyGroup(TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         entry = _commands().get(cmd_name)
-        return _build(cmd_name, entry.load()) if entry else None
+        return build(cmd_name, entry.load()) if entry else None
 
 
 app = typer.Typer(

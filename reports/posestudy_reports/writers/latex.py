@@ -1,9 +1,10 @@
-"""LaTeX: one booktabs table per stage, ready for \\input, with the address of every number in comments."""
+"""LaTeX: booktabs tables and figures, ready for \\input, with the address of every number of a table in comments."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from posestudy_reports.sections import Chart, Picture
 from posestudy_reports.tables import Entry, Row, Table
 from posestudy_reports.writers import stem
 
@@ -46,22 +47,39 @@ def escape(text: str) -> str:
 
 
 def write(report: StudyReport) -> dict[str, bytes]:
-    """`tables/N_STAGE.tex`, one per stage, and `tables/N_STAGE_differences.tex` where it has intervals."""
+    """`tables/N_STAGE.tex`, one per stage, `tables/N_STAGE_differences.tex` where it has intervals,
+    `tables/N_STAGE_columns.tex` where it asks for columns; `figures/NAME.tex` with the file it shows."""
     files = {}
-    for i, (table, differences) in enumerate(zip(report.tables, report.difference_tables, strict=True)):
-        files[f"tables/{stem(i, table.name)}.tex"] = latex(table, report.name).encode()
-        if differences:
-            files[f"tables/{stem(i, table.name)}_differences.tex"] = latex(differences, report.name).encode()
+    for i, parts in enumerate(report.stage_parts):
+        name = f"tables/{stem(i, parts.table.name)}"
+        files[f"{name}.tex"] = latex(parts.table, report.name).encode()
+        for further, ending in ((parts.differences, "differences"), (parts.zoo, "columns")):
+            if further:
+                files[f"{name}_{ending}.tex"] = latex(further, report.name).encode()
+    for section in report.sections:
+        for shown in section.figures:
+            path = f"figures/{shown.name}.{'pdf' if isinstance(shown, Chart) else 'jpg'}"
+            files[path] = shown.vector("pdf") if isinstance(shown, Chart) else shown.data
+            files[f"figures/{shown.name}.tex"] = figure(shown, path, report.name).encode()
     return files
 
 
 def latex(table: Table, study: str) -> str:
-    """The table as a `table` environment; needs \\usepackage{booktabs} (and T1 fonts with pdfLaTeX)."""
+    """The table as a `table` environment; needs \\usepackage{booktabs} (and T1 fonts with pdfLaTeX).
+
+    One of many columns lies on its side, which needs \\usepackage{rotating}.
+    """
     align = "".join("r" if column.align == "right" else "l" for column in table.columns)
+    letters = _letters(table) if table.compact else 0
+    turned = letters > _UPRIGHT
+    environment = "sidewaystable" if turned else "table"
+    size = r"\tiny" if letters > _TURNED else r"\scriptsize" if turned else r"\footnotesize" if letters else r"\small"
+    packages = "booktabs,rotating" if turned else "booktabs"
     lines = [
-        "% needs \\usepackage{booktabs}; with pdfLaTeX also \\usepackage[T1]{fontenc}",
-        r"\begin{table}",
-        r"  \centering\small",
+        f"% needs \\usepackage{{{packages}}}; with pdfLaTeX also \\usepackage[T1]{{fontenc}}",
+        f"\\begin{{{environment}}}",
+        f"  \\centering{size}",
+        *([r"  \setlength{\tabcolsep}{2.5pt}"] if letters else []),
         f"  \\caption{{{escape(study)}. {escape(table.title)}.}}",
         f"  \\begin{{tabular}}{{{align}}}",
         r"    \toprule",
@@ -76,7 +94,37 @@ def latex(table: Table, study: str) -> str:
     if notes:
         below = "\\\\ ".join(notes)
         lines.append(f"\n  \\smallskip\\parbox{{\\linewidth}}{{\\footnotesize {below}}}")
-    return "\n".join([*lines, r"\end{table}", ""])
+    return "\n".join([*lines, f"\\end{{{environment}}}", ""])
+
+
+_UPRIGHT: Final = 68
+"""Letters across that a compact table may have in an upright column of text, ..."""
+_TURNED: Final = 150
+"""... and on its side in small print."""
+
+
+def _letters(table: Table) -> int:
+    """How many letters the widest entries of all columns have side by side, with two for each gap."""
+    wide = 0
+    for i, column in enumerate(table.columns):
+        entries = [row.entries[i] for row in table.rows]
+        lengths = (len(e.text) + (len(e.detail) + 3 if e.detail else 0) + len(e.marks) for e in entries)
+        wide += max(len(column.header), *lengths, 0) + 2
+    return wide
+
+
+def figure(shown: Chart | Picture, path: str, study: str) -> str:
+    """A `figure` environment that shows the file at `path`, relative to the report's folder."""
+    lines = [
+        "% needs \\usepackage{graphicx}; the path starts at the folder of the report (\\graphicspath)",
+        r"\begin{figure}",
+        r"  \centering",
+        f"  \\includegraphics[width=\\linewidth,height=0.85\\textheight,keepaspectratio]{{{path}}}",
+        f"  \\caption{{{escape(study)}. {escape(shown.caption)}}}",
+        r"\end{figure}",
+        "",
+    ]
+    return "\n".join(lines)
 
 
 def _row(row: Row) -> str:

@@ -1,4 +1,4 @@
-"""Markdown: one file with the summary, every table and the learning curves beside it as SVG."""
+"""Markdown: one file with the summary and every table, the figures beside it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from posestudy_reports.figures import learning_curves_svg
+from posestudy_reports.sections import Chart
 from posestudy_reports.tables import Entry, Table
 from posestudy_reports.words import DASH
 from posestudy_reports.writers import stem
@@ -24,7 +25,7 @@ def escape(text: str) -> str:
 
 
 def write(report: StudyReport) -> dict[str, bytes]:
-    """`report.md` and `figures/N_STAGE.svg`."""
+    """`report.md`, `figures/N_STAGE.svg`, and the figures of the study: SVG where drawn, JPEG where pictures."""
     files: dict[str, bytes] = {}
     lines = [f"# {escape(report.title)}", ""]
     if report.description:
@@ -32,14 +33,22 @@ def write(report: StudyReport) -> dict[str, bytes]:
     lines += [" ".join(escape(s) for s in report.summary), ""]
     if report.still_open:
         lines += ["**Still open.** " + " ".join(escape(s) for s in report.still_open), ""]
-    parts = zip(report.tables, report.difference_tables, report.curves, strict=True)
-    for i, (table, differences, drawn) in enumerate(parts):
-        figure = f"figures/{stem(i, table.name)}.svg"
-        files[figure] = learning_curves_svg(drawn, report.result.metric).encode()
-        lines += [f"## {escape(table.title)}", "", *grid(table), ""]
-        if differences:
-            lines += [f"### {escape(differences.title)}", "", *grid(differences), ""]
-        lines += [*addresses(table), "", f"![Learning curves]({figure})", ""]
+    for i, parts in enumerate(report.stage_parts):
+        lines += [f"## {escape(parts.table.title)}", "", *grid(parts.table), ""]
+        for further in (parts.differences, parts.zoo):
+            if further:
+                lines += [f"### {escape(further.title)}", "", *grid(further), ""]
+        lines += [*addresses(parts.table), ""]
+        if parts.has_figure:
+            figure = f"figures/{stem(i, parts.table.name)}.svg"
+            files[figure] = learning_curves_svg(parts.curves, report.result.metric).encode()
+            lines += [f"![Learning curves]({figure})", ""]
+    for section in report.sections:
+        lines += [f"## {escape(section.title)}", ""]
+        for shown in section.figures:
+            path = f"figures/{shown.name}.{'svg' if isinstance(shown, Chart) else 'jpg'}"
+            files[path] = shown.vector("svg") if isinstance(shown, Chart) else shown.data
+            lines += [f"![{escape(shown.title)}]({path})", "", f"*{escape(shown.caption)}*", ""]
     files["report.md"] = "\n".join(lines).encode()
     return files
 

@@ -16,14 +16,20 @@ if TYPE_CHECKING:
 
 
 def write(report: StudyReport) -> dict[str, bytes]:
-    """`trials.csv` (the frame), `values.csv`, `differences.csv` and `tables/N_STAGE.csv`."""
+    """`trials.csv` (the frame), `values.csv`, `differences.csv` and `tables/N_STAGE.csv`; where there is something to
+    tell also `tradeoff.csv`, `training_times.csv` and `tables/N_STAGE_columns.csv`."""
     files = {
         "trials.csv": _frame(report.frame),
         "values.csv": _frame(report.values),
         "differences.csv": _frame(report.differences),
     }
-    for i, table in enumerate(report.tables):
+    for name, frame in (("tradeoff.csv", report.tradeoff), ("training_times.csv", report.training_times)):
+        if len(frame):
+            files[name] = _frame(frame)
+    for i, (table, zoo) in enumerate(zip(report.tables, report.zoo_tables, strict=True)):
         files[f"tables/{stem(i, table.name)}.csv"] = table_csv(table).encode()
+        if zoo:
+            files[f"tables/{stem(i, table.name)}_columns.csv"] = table_csv(zoo).encode()
     return files
 
 

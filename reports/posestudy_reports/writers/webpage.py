@@ -1,15 +1,19 @@
-"""HTML: one self-contained page with the summary, the tables and the learning curves to hover over."""
+"""HTML: one self-contained page with the summary, the tables and the figures, to hover over where they are drawn."""
 
 from __future__ import annotations
 
+import base64
 from html import escape
 from typing import TYPE_CHECKING, Final
 
 from posestudy_reports.figures import learning_curves_plotly
+from posestudy_reports.sections import Chart, Picture
 from posestudy_reports.tables import Column, Entry, Table
 from posestudy_reports.words import DASH
 
 if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
     from posestudy_reports.report import StudyReport
 
 # Plotly 7 offers to upload a chart to its makers' server unless told not to.
@@ -31,6 +35,9 @@ th, td { text-align: left; padding: .35rem .6rem; vertical-align: top; }
 ol, .remark { font-size: .82rem; color: #444; padding-left: 1.2rem; } details { font-size: .82rem; margin: .6rem 0; }
 code { font-size: .95em; }
 """
+_FIGURES: Final = """figure { margin: 1rem 0 1.8rem; } figure img { max-width: 100%; height: auto; }
+figcaption { font-size: .82rem; color: #444; }
+"""
 
 
 def write(report: StudyReport) -> dict[str, bytes]:
@@ -48,20 +55,40 @@ def page(report: StudyReport) -> str:
     parts.append(f"<p>{escape(' '.join(report.summary))}</p>")
     if report.still_open:
         parts.append(f'<p class="open"><strong>Still open.</strong> {escape(" ".join(report.still_open))}</p>')
-    pieces = zip(report.tables, report.difference_tables, report.curves, strict=True)
-    for i, (table, differences, drawn) in enumerate(pieces):
-        figure = learning_curves_plotly(drawn, report.result.metric)
-        plot = figure.to_html(full_html=False, include_plotlyjs=False, div_id=f"curves-{i + 1}", config=dict(_PLOT))
-        parts += [f"<h2>{escape(table.title)}</h2>", html_table(table)]
-        if differences:
-            parts += [f"<h3>{escape(differences.title)}</h3>", html_table(differences)]
-        parts += [addresses(table), plot]
+    for i, pieces in enumerate(report.stage_parts):
+        parts += [f"<h2>{escape(pieces.table.title)}</h2>", html_table(pieces.table)]
+        for further in (pieces.differences, pieces.zoo):
+            if further:
+                parts += [f"<h3>{escape(further.title)}</h3>", html_table(further)]
+        parts.append(addresses(pieces.table))
+        if pieces.has_figure:
+            parts.append(_plot(learning_curves_plotly(pieces.curves, report.result.metric), f"curves-{i + 1}"))
+    for section in report.sections:
+        parts.append(f"<h2>{escape(section.title)}</h2>")
+        parts += [_figure(shown) for shown in section.figures]
+    style = _STYLE + (_FIGURES if report.sections else "")
     head = (
         f'<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(report.title)}</title><style>{_STYLE}</style><script>{get_plotlyjs()}</script>"
+        f"<title>{escape(report.title)}</title><style>{style}</style><script>{get_plotlyjs()}</script>"
     )
     body = "\n".join(parts)
     return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>\n{body}\n</body></html>\n'
+
+
+def _plot(figure: go.Figure, name: str) -> str:
+    """An interactive figure; the page holds Plotly itself once."""
+    text: str = figure.to_html(full_html=False, include_plotlyjs=False, div_id=name, config=dict(_PLOT))
+    return text
+
+
+def _figure(shown: Chart | Picture) -> str:
+    """A figure of the study with its caption; pixels are in the page itself."""
+    if isinstance(shown, Chart):
+        body = _plot(shown.plotly(), shown.name)
+    else:
+        data = base64.b64encode(shown.data).decode()
+        body = f'<img src="data:image/jpeg;base64,{data}" alt="{escape(shown.title)}">'
+    return f'<figure id="figure-{shown.name}">{body}<figcaption>{escape(shown.caption)}</figcaption></figure>'
 
 
 def html_table(table: Table) -> str:

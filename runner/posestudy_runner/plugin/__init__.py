@@ -16,6 +16,7 @@ from posestudy_runner.plugin.augmentation import (  # noqa: E402
 )
 from posestudy_runner.plugin.dataset import KeypointDataset  # noqa: E402
 from posestudy_runner.plugin.loading import understand_official_checkpoints  # noqa: E402
+from posestudy_runner.plugin.metrics import LabelledNME, PredictionFile  # noqa: E402
 from posestudy_runner.plugin.seeding import SeedEpochHook, SeedSample  # noqa: E402
 from posestudy_runner.plugin.transpose import HRNetS, TransPoseEncoder  # noqa: E402
 
@@ -26,7 +27,9 @@ __all__ = [
     "EpochwiseAccumulationHook",
     "HRNetS",
     "KeypointDataset",
+    "LabelledNME",
     "PhotometricDistortionV0",
+    "PredictionFile",
     "RandomBBoxTranslation",
     "SeedEpochHook",
     "SeedSample",

@@ -184,6 +184,7 @@ def allow_mmengine_checkpoints() -> None:
     torch.serialization.add_safe_globals(
         [
             HistoryBuffer,
+            bytes,  # what an empty array is made of, as the colours of a skeleton without links
             (statistic, "builtins.getattr"),
             np.ndarray,
             np.dtype,

@@ -1,0 +1,105 @@
+"""What a report shows of the study as a whole, after its stages: sections of figures that any writer can place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from posestudy_reports import attention, tradeoff, training_times, tradeoff_figure, training_times_figure
+from posestudy_reports import gallery as side_by_side
+from posestudy_reports.results import StudyResult
+from posestudy_reports.vector import Form
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+_WIDEST_PX: Final = 3000
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A figure that is drawn: `vector` gives it as SVG or PDF, 170 mm wide, `plotly` to hover over."""
+
+    name: str
+    title: str
+    caption: str
+    vector: Callable[[Form], bytes]
+    plotly: Callable[[], go.Figure]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure of pixels: a JPEG of `size` (width, height). `across` asks for a page that lies on its side."""
+
+    name: str
+    title: str
+    caption: str
+    data: bytes
+    size: tuple[int, int]
+    across: bool = False
+
+
+@dataclass(frozen=True)
+class Section:
+    """A title and its figures, at least one; `name` is safe as part of a file name."""
+
+    name: str
+    title: str
+    figures: tuple[Chart | Picture, ...]
+
+
+def sections(result: StudyResult, predictions: side_by_side.Find, attentions: side_by_side.Find) -> tuple[Section, ...]:
+    """Those that have something to show."""
+    found = (
+        Section("tradeoff", f"{result.metric.short} against cost", _tradeoffs(result)),
+        Section("training_time", "Training time", _training_times(result)),
+        Section("gallery", "The same images side by side", _gallery(result, predictions)),
+        Section("attention", "Attention", _attention(result, attentions)),
+    )
+    return tuple(section for section in found if section.figures)
+
+
+def _tradeoffs(result: StudyResult) -> tuple[Chart, ...]:
+    metric = result.metric
+    return tuple(
+        Chart(
+            f"tradeoff_{found.quantity.name}",
+            f"{metric.short} against {found.quantity.axis}",
+            tradeoff.caption(result, found),
+            partial(tradeoff_figure.tradeoff_figure, found, metric),
+            partial(tradeoff_figure.tradeoff_plotly, found, metric),
+        )
+        for found in tradeoff.tradeoffs(result)
+    )
+
+
+def _training_times(result: StudyResult) -> tuple[Chart, ...]:
+    times = training_times.training_times(result)
+    if times is None:
+        return ()
+    vector: Any = partial(training_times_figure.training_times_figure, times)
+    plotly = partial(training_times_figure.training_times_plotly, times)
+    return (Chart("training_time", "Training time of the cells", training_times.caption(times), vector, plotly),)
+
+
+def _gallery(result: StudyResult, find: side_by_side.Find) -> tuple[Picture, ...]:
+    shown = side_by_side.gallery(result, find)
+    sheet = side_by_side.montage(result, shown) if shown else None
+    if shown is None or sheet is None:
+        return ()
+    about = side_by_side.caption(result, shown)
+    return (Picture("gallery", "Predictions of several cells", about, side_by_side.jpeg(sheet), sheet.size),)
+
+
+def _attention(result: StudyResult, find: side_by_side.Find) -> tuple[Picture, ...]:
+    found = []
+    for picture in attention.attention_pictures(result, find):
+        opened = side_by_side.opened(picture.path)
+        if opened is not None:
+            opened.thumbnail((_WIDEST_PX, _WIDEST_PX))
+            name, title = f"attention_{picture.image}_{picture.kind}", f"Attention, {picture.kind}"
+            data = side_by_side.jpeg(opened)
+            found.append(Picture(name, title, picture.caption, data, opened.size, across=True))
+    return tuple(found)
