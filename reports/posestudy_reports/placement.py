@@ -34,8 +34,8 @@ class Box:
         )  # fmt: skip
 
 
-_GAPS: Final = (1.0, 2.6, 4.4, 6.6, 9.0, 12.0, 16.0)
-"""How far a label may stand from its point, in radii of the point."""
+GAPS: Final = (1.0, 2.6, 4.4, 6.6, 9.0, 12.0, 16.0)
+"""How far a label may stand from its point unless told otherwise, in radii of the point."""
 _LIGHT: Final = 0.15
 
 
@@ -47,6 +47,7 @@ def place(
     *,
     first: Sequence[int] = (),
     lines: Sequence[Box] = (),
+    gaps: Sequence[float] = GAPS,
 ) -> list[Box | None]:
     """Where the label of each point goes; None where there is no room for it.
 
@@ -56,6 +57,7 @@ def place(
         radius: of a point's marker.
         first: points whose labels are placed before the others'.
         lines: what labels rather not cover, as boxes along it.
+        gaps: how far a label may stand from its point, in radii, the nearest first.
     """
     placed: list[Box | None] = [None] * len(points)
     taken = [Box.around(x, y, radius) for x, y in points]
@@ -63,7 +65,7 @@ def place(
     for i in order:
         free = [
             (sum(box.overlap(line) for line in lines) * _LIGHT + far, rank, box)
-            for rank, (far, box) in enumerate(_candidates(points[i], sizes[i], radius))
+            for rank, (far, box) in enumerate(_candidates(points[i], sizes[i], radius, gaps))
             if box.inside(frame) and not any(box.overlap(other) for other in taken)
         ]
         if free:
@@ -72,11 +74,13 @@ def place(
     return placed
 
 
-def _candidates(point: tuple[float, float], size: tuple[float, float], radius: float) -> list[tuple[float, Box]]:
+def _candidates(
+    point: tuple[float, float], size: tuple[float, float], radius: float, gaps: Sequence[float]
+) -> list[tuple[float, Box]]:
     """(how far it is, box): right, left, above, below and between, from near to far."""
     (x, y), (width, height) = point, size
     found = []
-    for gap in _GAPS:
+    for gap in gaps:
         off = radius * (1 + gap * 0.5)
         slant = off * 0.75
         corners = [

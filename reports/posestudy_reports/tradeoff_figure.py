@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +24,9 @@ _LABEL_POINTS: Final = 7.5
 _LABEL_LETTERS: Final = 34
 _RADIUS_POINTS: Final = 4.2
 _NEAR_POINTS: Final = 4.5
+_PAGE_PX: Final = (860.0, 330.0)
+_LETTER_PX: Final = 6.2
+"""What Plotly has for the points on a page of usual width, and a letter's width there."""
 COLOURS: Final = dict(zip(networks.HEADS, (OKABE_ITO[0], OKABE_ITO[2], OKABE_ITO[1], OKABE_ITO[3]), strict=True))
 """By head; each has a marker of its own too, so that the figure can be read without colour."""
 _MARKERS: Final = dict(zip(networks.HEADS, ("o", "^", "s", "D"), strict=True))
@@ -154,8 +158,9 @@ def tradeoff_plotly(tradeoff: Tradeoff, metric: Metric) -> go.Figure:
 
     figure = go.Figure()
     divisor, title = scale(tradeoff)
+    sides = _sides(tradeoff)
     for head in networks.HEADS:
-        points = [p for p in tradeoff.points if p.head == head]
+        points = [(p, side) for p, side in zip(tradeoff.points, sides, strict=True) if p.head == head]
         if points:
             figure.add_scatter(**_trace(tradeoff, metric, points, head, divisor))
     front = tradeoff.front
@@ -178,22 +183,24 @@ def tradeoff_plotly(tradeoff: Tradeoff, metric: Metric) -> go.Figure:
         hovermode="closest",
     )
     if tradeoff.logarithmic:
-        figure.update_xaxes(dtick="D2")
+        low, high = (math.log10(pick(p.cost.mean / divisor for p in tradeoff.points)) for pick in (min, max))
+        ticks = [m * 10.0**e for e in range(math.floor(low), math.ceil(high) + 1) for m in (1, 2, 5)]
+        figure.update_xaxes(tickvals=ticks, ticktext=[f"{t:g}" for t in ticks])
     return figure
 
 
 def _trace(
-    tradeoff: Tradeoff, metric: Metric, points: Sequence[Point], head: str, divisor: float
+    tradeoff: Tradeoff, metric: Metric, placed: Sequence[tuple[Point, str]], head: str, divisor: float
 ) -> dict[str, Any]:
+    points = [p for p, _ in placed]
     costs, values = [p.cost for p in points], [p.metric for p in points]
     return {
         "x": [c.mean / divisor for c in costs],
         "y": [v.mean for v in values],
         "name": head,
         "mode": "markers+text",
-        # All labels at once would cover each other; the others are a hover away.
-        "text": [html.escape(shortened(p.label, _LABEL_LETTERS)) if p.on_front else "" for p in points],
-        "textposition": "top center",
+        "text": [_beside(html.escape(shortened(p.label, _LABEL_LETTERS)), side) for p, side in placed],
+        "textposition": [side or "top center" for _, side in placed],
         "textfont": {"size": 11},
         "marker": {"color": COLOURS[head], "symbol": _PLOTLY_MARKERS[head], "size": 9},
         "error_x": _bars([(c.high - c.mean) / divisor for c in costs], [(c.mean - c.low) / divisor for c in costs]),
@@ -201,6 +208,37 @@ def _trace(
         "hovertext": [_hover(tradeoff, metric, p) for p in points],
         "hovertemplate": "%{hovertext}<extra></extra>",
     }
+
+
+def _sides(tradeoff: Tradeoff) -> list[str]:
+    """Where Plotly sets the label of each point, on a page as wide as usual; empty where there is no room."""
+    width, height = _PAGE_PX
+    costs = [math.log(p.cost.mean) if tradeoff.logarithmic else p.cost.mean for p in tradeoff.points]
+    values = [p.metric.mean for p in tradeoff.points]
+    at = list(zip(_spread(costs, width), _spread(values, height), strict=True))
+    sizes = [(_LETTER_PX * len(shortened(p.label, _LABEL_LETTERS)), 13.0) for p in tradeoff.points]
+    first = [i for i, p in enumerate(tradeoff.points) if p.on_front]
+    boxes = place(at, sizes, Box(0, 0, width, height), 8.0, first=first, gaps=(0.5,))
+    return ["" if box is None else _side(box, *point) for box, point in zip(boxes, at, strict=True)]
+
+
+def _spread(values: Sequence[float], room: float) -> list[float]:
+    """The values over `room` pixels, with as much air at both ends as Plotly leaves."""
+    low, high = min(values), max(values)
+    return [room * (0.06 + 0.88 * ((v - low) / (high - low) if high > low else 0.5)) for v in values]
+
+
+def _side(box: Box, x: float, y: float) -> str:
+    up = "bottom" if box.top <= y else "top" if box.bottom >= y else "middle"
+    across = "left" if box.right <= x else "right" if box.left >= x else "center"
+    return f"{up} {across}"
+
+
+def _beside(text: str, side: str) -> str:
+    """The label, held off the ring of its point by spaces where it stands beside it."""
+    if not side:
+        return ""
+    return f"{text}\u00a0\u00a0" if side.endswith("left") else f"\u00a0\u00a0{text}" if side.endswith("right") else text
 
 
 def _bars(up: list[float], down: list[float]) -> dict[str, Any]:

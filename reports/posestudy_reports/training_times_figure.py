@@ -88,7 +88,8 @@ def training_times_plotly(times: TrainingTimes) -> go.Figure:
 
     figure = go.Figure()
     rows = _places(times)
-    divisor, unit = time_unit(max(bar.seconds.high for bar in times.bars))
+    longest = max(bar.seconds.high for bar in times.bars)
+    divisor, unit = time_unit(longest)
     for head in networks.HEADS:
         mine = [(row, bar) for row, bar in zip(rows, times.bars, strict=True) if bar.head == head]
         if not mine:
@@ -114,7 +115,7 @@ def training_times_plotly(times: TrainingTimes) -> go.Figure:
     ticks = [html.escape(shortened(bar.label, _LABEL_LETTERS)) for bar in times.bars]
     figure.update_layout(
         template="plotly_white",
-        xaxis_title=f"training time [{unit}]",
+        xaxis={"title": f"training time [{unit}]", "range": [0, 1.35 * longest / divisor]},
         yaxis={"tickvals": rows, "ticktext": ticks, "range": [rows[-1] + 0.6, -0.6], "automargin": True},
         barmode="overlay",
         margin={"l": 60, "r": 20, "t": 20, "b": 50},

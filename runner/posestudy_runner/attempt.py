@@ -162,7 +162,7 @@ class Attempt:
         kind = message["type"]
         if kind in ("epoch", "end"):
             self._heard += 1
-        if kind in ("started", "epoch"):
+        if kind in ("started", "epoch", "profiled"):
             self._undelivered.append(message)
             if len(self._undelivered) == 1:
                 self._deliver_all()
@@ -194,6 +194,10 @@ class Attempt:
         if frame["type"] == "started":
             provenance = {**self._context.provenance, **frame["provenance"]}
             if not self._ledger.started(uid, fence, provenance):
+                self._give_up()
+            return
+        if frame["type"] == "profiled":
+            if not self._ledger.profiled(uid, fence, frame["profile"]):
                 self._give_up()
             return
         epoch = int(frame["epoch"])

@@ -25,6 +25,8 @@ Picture = NDArray[np.uint8]
 ALPHA = 0.79
 """Opacity of the colours over the image."""
 RANDOM_POINTS = 2
+_SEED = 9
+"""The first whose two points are neither close to each other nor at the input's edge."""
 _PANEL_PX = 192
 """Longer side of a panel."""
 _MOST_COLUMNS = 24
@@ -82,7 +84,9 @@ class Attention:
         return height, width
 
 
-def queries(keypoints: NDArray[Any], names: Sequence[str], size: tuple[int, int], seed: int = 0) -> tuple[Query, ...]:
+def queries(
+    keypoints: NDArray[Any], names: Sequence[str], size: tuple[int, int], seed: int = _SEED
+) -> tuple[Query, ...]:
     """The keypoints `[K, 2]`, input pixels, and two random points of an input of `size` (width, height)."""
     drawn = np.random.default_rng(seed).uniform(size=(RANDOM_POINTS, 2)) * size
     named = [*zip(names, keypoints, strict=True), *(("random", point) for point in drawn)]

@@ -12,6 +12,7 @@ from posestudy.errors import PoseStudyError
 from posestudy.ledger.records import Json
 from posestudy.settings import Settings
 from posestudy_runner.models_files import InputOption, NameArgument, config, convert, export
+from posestudy_runner.timing import Timing
 from posestudy_studies.commands import AsJson
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def profile(
 
     home = Settings.resolve().home
     model = named_models.named(name, size, len(layouts.layout(keypoints).keypoint_names))
-    measured = _measured(model, device, batch=batch, flip_test=flip_test)
+    measured = _measured(model, device, Timing(batch, flip_test))
     result = _described(model, named_models.Counts(home), measured)
     if as_json:
         typer.echo(json.dumps(result, indent=2))
@@ -101,10 +102,11 @@ def _say(line: str) -> None:
     typer.echo(line, err=True)
 
 
-def _measured(
-    model: NamedModel, device: str | None, *, batch: int = 1, flip_test: bool = False, **options: float
-) -> Json:
+def _measured(model: NamedModel, device: str | None, timing: Timing, *, fresh: bool = True) -> Json:
     """The profile of `model`, kept in the home.
+
+    Args:
+        fresh: nothing was computed in this process before.
 
     Raises:
         PoseStudyError: there is no such device, or it has too little memory.
@@ -115,16 +117,16 @@ def _measured(
     from posestudy_runner import kept_profiles, profiling
 
     place = profiling.chosen_device(device)
-    timing = profiling.Timing(batch, flip_test, **options)
     try:
-        measured = profiling.profile(model.build(place), model.input_size, place, timing)
+        measured = profiling.profile(model.build(place), model.input_size, place, timing, fresh=fresh)
     except (MemoryError, RuntimeError) as error:
         lacking = isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
         if not lacking:
             raise
-        size = f"{model.input_size[0]} x {model.input_size[1]} px"
+        size = "{} x {} px".format(*model.input_size)
         raise PoseStudyError(
-            f"{place} has too little memory for {model.name} at {size}, batch {batch}; expected a smaller --batch"
+            f"{place} has too little memory for {model.name} at {size}, batch {timing.batch}; "
+            "expected a smaller --batch or --input"
         ) from error
     return kept_profiles.keep(
         Settings.resolve().home,
@@ -147,7 +149,7 @@ def _measure_missing(models: Sequence[NamedModel], device: str | None) -> None:
         known = kept_profiles.of_model(known, model.name, model.input_size, model.keypoints)
         if not any(all(row[key] == value for key, value in here.items()) for row in known):
             _say(f"measuring {number} of {len(models)}: {model.name}")
-            _measured(model, str(place), budget_s=LIST_BUDGET_S)
+            _measured(model, str(place), Timing(budget_s=LIST_BUDGET_S), fresh=False)
 
 
 def _described(model: NamedModel, counts: Counts, measured: Json) -> Json:
@@ -195,11 +197,13 @@ def _memory(result: Json) -> str:
 
 def _compared(figure: dict[str, Any]) -> list[str]:
     """What a source publishes beside what its way of counting gives here."""
+    from posestudy_runner.models_list import printed
+
     parts = []
     if figure["parameters_m"] is not None:
-        parts.append(f"{figure['parameters_m']:g} M parameters")
+        parts.append(f"{printed(figure['parameters_m'])} M parameters")
     if figure["gflops"] is not None:
-        parts.append(f"{figure['gflops']:g} GFLOPs")
+        parts.append(f"{printed(figure['gflops'])} GFLOPs")
     if figure["fps"] is not None:
         parts.append(f"{figure['fps']:g} FPS ({figure['fps_on']})")
     if figure["ap"] is not None:

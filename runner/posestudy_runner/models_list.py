@@ -104,7 +104,7 @@ def _table() -> Table:
         "latency\nmeasured\nhere, ms",
         "parameters\npublished\n1e6",
         "GFLOPs\npublished\n",
-        "GFLOPs\nthat rule,\nhere",
+        "GFLOPs\nby that\nrule, here",
         "FPS\npublished\n",
         "AP, found\nboxes,\npublished",
         "AP, true\nboxes,\npublished",
@@ -133,8 +133,8 @@ def _published_cells(figure: Json, notes: _Notes) -> list[str]:
         return "" if figure[key] is None else pattern.format(figure[key])
 
     return [
-        shown("parameters_m"),
-        shown("gflops"),
+        printed(figure["parameters_m"]),
+        printed(figure["gflops"]),
         shown("gflops_computed_by_rule", "{:.2f}"),
         shown("fps"),
         shown("ap", "{:.3f}"),
@@ -179,6 +179,11 @@ class _Notes:
             yield f"{mark} published: {text}."
         for text, mark in self._remarks.items():
             yield f"{mark} {text}."
+
+
+def printed(number: float | None) -> str:
+    """A published number with its decimals, at least one of them; empty for None."""
+    return "" if number is None else f"{number:.1f}" if round(number, 1) == number else f"{number:g}"
 
 
 def settings(profile: Json) -> str:

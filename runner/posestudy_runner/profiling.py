@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +16,12 @@ from posestudy.errors import PoseStudyError, nearest
 from posestudy.ledger.records import Json
 from posestudy_runner.counting import count, evaluating
 from posestudy_runner.devices import cpu_model
+from posestudy_runner.timing import Timing
 
 _MIB = 2**20
 _MOST_PASSES = 200
 _WARM_UP = {"cuda": 20, "cpu": 3}
 """Passes before the clock starts: kernels are chosen, caches filled and memory is taken in the first ones."""
-
-
-@dataclass(frozen=True)
-class Timing:
-    """How a forward pass is timed.
-
-    Attributes:
-        batch: images of a pass.
-        flip_test: each prediction is the mean of two passes, over the images and over their mirror images.
-        budget_s: seconds that warm-up and passes may take together; one of each is done in any case.
-    """
-
-    batch: int = 1
-    flip_test: bool = False
-    budget_s: float = 5.0
 
 
 def profile(
@@ -60,7 +45,7 @@ def profile(
     images = torch.randn(timing.batch, 3, height, width, generator=torch.Generator().manual_seed(0)).to(device)
     with evaluating(model), torch.no_grad():
         memory = _Memory(device, known=fresh or device.type == "cuda")
-        times = _times(lambda: predict(model, images, flip_test=timing.flip_test), device, timing.budget_s)
+        times = _times(lambda: predict(model, images, flip_test=timing.flip_test), device, timing)
         added = memory.added()
     median, late = (float(number) for number in np.percentile(times, (50, 95)))
     passes = 2 if timing.flip_test else 1
@@ -102,8 +87,8 @@ def _mean(straight: Any, mirrored: Any) -> Any:
     return (straight + (mirrored.flip(-1) if straight.ndim == 4 else mirrored)) / 2
 
 
-def _times(run: Callable[[], object], device: torch.device, budget_s: float) -> list[float]:
-    """Seconds of each timed pass; at least one."""
+def _times(run: Callable[[], object], device: torch.device, timing: Timing) -> list[float]:
+    """Seconds of each timed pass."""
 
     def once() -> float:
         began = time.perf_counter()
@@ -111,14 +96,14 @@ def _times(run: Callable[[], object], device: torch.device, budget_s: float) -> 
         _wait_for(device)
         return time.perf_counter() - began
 
-    ends = time.perf_counter() + budget_s
+    ends = time.perf_counter() + timing.budget_s
     _wait_for(device)
     for _ in range(_WARM_UP["cuda" if device.type == "cuda" else "cpu"]):
         # Half of a time that is too short for all passes is for the timed ones.
-        if once() + time.perf_counter() > ends - budget_s / 2:
+        if once() + time.perf_counter() > ends - timing.budget_s / 2:
             break
-    times = [once()]
-    while len(times) < _MOST_PASSES and time.perf_counter() + times[-1] < ends:
+    times: list[float] = []
+    while len(times) < timing.least or (len(times) < _MOST_PASSES and time.perf_counter() + times[-1] < ends):
         times.append(once())
     return times
 
@@ -197,10 +182,10 @@ def chosen_device(name: str | None) -> torch.device:
         raise PoseStudyError(f"--device: found {name!r}, expected cpu, cuda or cuda:N" + (f" ({hint})" if hint else ""))
     number = int(index or 0)
     if number >= count:
-        has = f"{count} CUDA device{'s' if count != 1 else ''}"
-        built = "" if torch.version.cuda else ", which is built without CUDA"
+        built = "" if torch.version.cuda else ", built without CUDA,"
+        seen = f"{count} CUDA device{'s' * (count > 1)}" if count else "no CUDA device"
+        usable = f"cuda:0 to cuda:{count - 1}, or cpu" if count else "cpu"
         raise PoseStudyError(
-            f"--device: found {name!r}, but torch {torch.__version__}{built} sees {has}; expected "
-            + (f"cuda:0 to cuda:{count - 1} or cpu" if count else "cpu")
+            f"--device: found {name!r}, but torch {torch.__version__}{built} sees {seen}; expected {usable}"
         )
     return torch.device(f"cuda:{number}")

@@ -38,7 +38,7 @@ class Counting:
         return total / self.giga
 
 
-PLAIN = Counting("multiply-adds of convolutions, linear layers and attention, 1e9")
+UNSTATED = Counting("not stated; taken for multiply-adds of convolutions and linear layers, 1e9")
 MMCV = Counting(
     "multiply-adds, and 2 operations for each number through a batch normalisation, 1 through a ReLU; 1e9",
     elements=MappingProxyType({"batch_norm": 2, "relu": 1}),
@@ -100,10 +100,10 @@ SOURCES: Mapping[str, Source] = MappingProxyType(
         "rle": Source(
             "Li et al., RLE, ICCV 2021, as quoted by github.com/Junhojuno/rle-human-pose-regression (README)",
             "https://github.com/Junhojuno/rle-human-pose-regression",
-            PLAIN,
+            UNSTATED,
         ),
         "scnet-rle": Source(
-            "The SCNet-RLE project (2023): README; 100 epochs, no logs",
+            "The SCNet-RLE project, a fork of MMPose 1.2.0: README; 100 epochs, no logs",
             "https://github.com/ZhengyuOfficial/8501-Project",
         ),
     }

@@ -31,10 +31,15 @@ from posestudy_runner.matches import save_matches
 from posestudy_runner.order import TrialOrder
 from posestudy_runner.outcomes import Ending, NotConverged, Pruned, classify
 from posestudy_runner.pictures import save_pictures
+from posestudy_runner.profiling import profile
+from posestudy_runner.timing import Timing
 from posestudy_studies.mmpose_config import config_text
 from posestudy_studies.spec import Study, Training
 
 __all__ = ["main", "plugin"]
+
+PROFILE_S = 2.0
+"""Seconds that the profile at the end of a trial may take; a network of seconds a pass is timed once."""
 
 
 def main(order: TrialOrder, control: Control) -> Ending:
@@ -62,10 +67,13 @@ def main(order: TrialOrder, control: Control) -> Ending:
         if ended.outcome is not Outcome.FAILED:
             return ended
         raise
+    # Of training; what follows it starts the device's count anew.
+    peak = peak_memory_mb(order.device)
     _keep_matches(runner, order.paths, reporter.evaluated or order.last_epoch)
     _illustrate(runner, order.paths)
     _show_attention(runner, order.paths)
-    return Ending(ending.outcome, ending.message, peak_memory_mb(order.device))
+    _profile(runner, order, control)
+    return Ending(ending.outcome, ending.message, peak)
 
 
 def _ended_before(order: TrialOrder) -> Ending | None:
@@ -147,7 +155,7 @@ def provenance(order: TrialOrder, config: Config) -> Json:
 
 
 def _keep_matches(runner: Runner, paths: AttemptPaths, epoch: int) -> None:
-    """The matches or distances of the last validation; without them the report has no intervals, but the trial is what it is."""
+    """What the last validation left of each image; without it the report has no intervals over images, no more."""
     try:
         if not save_matches(runner, paths.predictions, paths.matches, epoch):
             save_distances(runner, paths.predictions, paths.matches, epoch)
@@ -171,4 +179,15 @@ def _show_attention(runner: Runner, paths: AttemptPaths) -> None:
     try:
         save_attention(runner, paths.attention)
     except Exception:  # noqa: BLE001 - see above; the log says why there are none
+        traceback.print_exc()
+
+
+def _profile(runner: Runner, order: TrialOrder, control: Control) -> None:
+    """What the network costs to run on this device, as a message; a trial without it is no less a trial."""
+    try:
+        size = Training.model_validate(order.training).input_size
+        timing = Timing(budget_s=PROFILE_S, least=1)
+        measured = profile(runner.model, size, torch.device(order.device), timing, fresh=False)
+        control.say({"type": "profiled", "profile": measured})
+    except Exception:  # noqa: BLE001 - see above; the log says why there is none
         traceback.print_exc()

@@ -64,8 +64,8 @@ class Dataset(Model):
     test: Split | None = Field(None, description="What is predicted for a hand-in; needs no ground truth.")
     box_from: BoxFrom | None = Field(
         None,
-        description="What of an annotation its box is made of: `bbox`, or `center_scale`, the square of 200 x `scale` px "
-        "around `center`; null: what MMPose does for the layout, center_scale for wflw, 300w, 300vw and aflw.",
+        description="What of an annotation its box is made of: `bbox`, or `center_scale`, the square of 200 x `scale` "
+        "px around `center`; null: what MMPose does for the layout, center_scale for wflw, 300w, 300vw and aflw.",
     )
     fingerprint: SkipJsonSchema[str | None] = Field(
         None, description="sha256 of the data, filled in by `posestudy_studies.dataset.sealed`, never by hand."

@@ -155,6 +155,10 @@ class Ledger:
         """Merge `provenance` into the trial's; false: the fence is not mine."""
         return self._database.write(lambda c: claims.started(c, uid, fence, provenance))
 
+    def profiled(self, uid: str, fence: int, profile: Json) -> bool:
+        """Write what the trial's network costs to run, in place of an earlier profile; false: the fence is not mine."""
+        return self._database.write(lambda c: claims.profiled(c, uid, fence, profile))
+
     def record_epoch(
         self,
         uid: str,

@@ -78,6 +78,10 @@ def started(connection: sa.Connection, uid: str, fence: int, provenance: Json) -
     return old is not None and update_mine(connection, uid, fence, provenance={**old, **provenance})
 
 
+def profiled(connection: sa.Connection, uid: str, fence: int, profile: Json) -> bool:
+    return update_mine(connection, uid, fence, profile=profile)
+
+
 def decide(connection: sa.Connection, uid: str, fence: int, decision: Json, optuna: Json) -> bool:
     return update_mine(connection, uid, fence, decision=decision, optuna=optuna)
 

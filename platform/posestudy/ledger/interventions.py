@@ -42,6 +42,7 @@ _FROM_THE_START: Json = {
         "duration_s",
         "peak_memory_mb",
         "source",
+        "profile",
     )
 )
 

@@ -34,6 +34,7 @@ def columns(result: KnownResult) -> Json:
         "duration_s": result.duration_s,
         "peak_memory_mb": result.peak_memory_mb,
         "provenance": result.provenance,
+        "profile": result.profile,
         "ended": DatabaseClock(),
     }
 
@@ -163,5 +164,6 @@ def _taken_over(connection: sa.Connection, row: sa.RowMapping, numbers: Json) ->
         duration_s=row["duration_s"],
         peak_memory_mb=row["peak_memory_mb"],
         provenance=row["provenance"],
+        profile=row["profile"],
         **numbers,
     )

@@ -203,6 +203,7 @@ class KnownResult:
     duration_s: float | None = None
     peak_memory_mb: float | None = None
     provenance: Json = field(default_factory=dict)
+    profile: Json | None = None
 
 
 @dataclass(frozen=True)

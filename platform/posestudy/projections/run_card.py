@@ -35,6 +35,18 @@ SYSTEM_METRICS = frozenset(
 _ILLEGAL = re.compile(r"[^/\w.\- :]")
 _PROVENANCE = ("git_commit", "torch", "mmpose", "device_name", "amp_dtype")
 
+_PROFILED = (
+    "parameters",
+    "trainable_parameters",
+    "gmacs",
+    "gflops",
+    "latency_p50_ms",
+    "latency_p95_ms",
+    "fps",
+    "peak_memory_mb",
+)
+"""Of `TrialRecord.profile`: the numbers MLflow shows as metrics, under `profile/`."""
+
 # KILLED says that somebody or something stopped the trial before its end; the exact word is the tag posestudy.outcome.
 _STATUS = {
     Outcome.COMPLETED: "FINISHED",
@@ -65,7 +77,7 @@ class RunCard:
     Attributes:
         fence: of the last attempt; its folder holds the artifacts.
         points: per-epoch metrics in order of epoch.
-        summary: points known only once the trial is done (`best/METRIC`).
+        summary: points known only once the trial is done (`best/METRIC`, `profile/...`).
         best: whether this is the study's best trial.
     """
 
@@ -252,6 +264,11 @@ def _summary(study: StudyRecord, trial: TrialRecord, values: Sequence[ValueRecor
         times = {row.epoch: row.ts for row in values}
         at = times.get(trial.best_epoch, trial.ended or study.created)
         yield Point(legal_name(f"best/{metric_of(study).name}"), trial.best_value, int(at * 1000), trial.best_epoch)
+    at = trial.ended or study.created
+    for name in _PROFILED:
+        number = (trial.profile or {}).get(name)
+        if number is not None:
+            yield Point(f"profile/{name}", float(number), int(at * 1000), trial.final_epoch or 0)
 
 
 def _ms(seconds: float | None) -> int | None:

@@ -70,16 +70,14 @@ def latex(table: Table, study: str) -> str:
     One of many columns lies on its side, which needs \\usepackage{rotating}.
     """
     align = "".join("r" if column.align == "right" else "l" for column in table.columns)
-    letters = _letters(table) if table.compact else 0
-    turned = letters > _UPRIGHT
+    size, turned = _setting(table) if table.compact else (r"\small", False)
     environment = "sidewaystable" if turned else "table"
-    size = r"\tiny" if letters > _TURNED else r"\scriptsize" if turned else r"\footnotesize" if letters else r"\small"
     packages = "booktabs,rotating" if turned else "booktabs"
     lines = [
         f"% needs \\usepackage{{{packages}}}; with pdfLaTeX also \\usepackage[T1]{{fontenc}}",
         f"\\begin{{{environment}}}",
         f"  \\centering{size}",
-        *([r"  \setlength{\tabcolsep}{2.5pt}"] if letters else []),
+        *([r"  \setlength{\tabcolsep}{2.5pt}"] if table.compact else []),
         f"  \\caption{{{escape(study)}. {escape(table.title)}.}}",
         f"  \\begin{{tabular}}{{{align}}}",
         r"    \toprule",
@@ -97,20 +95,22 @@ def latex(table: Table, study: str) -> str:
     return "\n".join([*lines, f"\\end{{{environment}}}", ""])
 
 
-_UPRIGHT: Final = 68
-"""Letters across that a compact table may have in an upright column of text, ..."""
-_TURNED: Final = 150
-"""... and on its side in small print."""
+_LINE: Final = 340.0
+_SIDE: Final = 540.0
+"""What a table may take of a page of LaTeX's own classes, across and on its side, points."""
 
 
-def _letters(table: Table) -> int:
-    """How many letters the widest entries of all columns have side by side, with two for each gap."""
-    wide = 0
+def _setting(table: Table) -> tuple[str, bool]:
+    """The size of the text of a compact table and whether it lies on its side, so that it fits a page."""
+    letters = 0
     for i, column in enumerate(table.columns):
         entries = [row.entries[i] for row in table.rows]
         lengths = (len(e.text) + (len(e.detail) + 3 if e.detail else 0) + len(e.marks) for e in entries)
-        wide += max(len(column.header), *lengths, 0) + 2
-    return wide
+        letters += max(len(column.header), *lengths, 0)
+    gaps = 5.0 * len(table.columns)
+    if 4.3 * letters + gaps <= _LINE:  # points a letter of each size
+        return r"\footnotesize", False
+    return (r"\scriptsize" if 4.0 * letters + gaps <= _SIDE else r"\tiny"), True
 
 
 def figure(shown: Chart | Picture, path: str, study: str) -> str:
