@@ -60,6 +60,11 @@ class AttemptPaths:
         return self.folder / "matches.npz"
 
     @property
+    def submission(self) -> Path:
+        """COCO results of the test split, to be handed in."""
+        return self.folder / "test.keypoints.json"
+
+    @property
     def drawings(self) -> Path:
         """Pictures of predictions on validation images."""
         return self.folder / "predictions"

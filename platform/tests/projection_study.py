@@ -29,6 +29,25 @@ CONFIG: dict[str, Any] = {
     "init": None,
 }
 
+PROFILE: dict[str, Any] = {
+    "parameters": 62009,
+    "trainable_parameters": 62009,
+    "gmacs": 0.0056,
+    "gflops": 0.0112,
+    "macs": {"convolution": 5_600_000},
+    "latency_p50_ms": 3.5,
+    "latency_p95_ms": 4.25,
+    "passes": 12,
+    "fps": 285.7,
+    "batch": 1,
+    "flip_test": False,
+    "input": [96, 128],
+    "device": "cpu",
+    "device_name": "A processor",
+    "threads": 2,
+    "peak_memory_mb": None,
+}
+
 
 def cell(name: str, levels: dict[str, Any], config: dict[str, Any], **more: Any) -> NewCell:
     fields = {"label": name.title(), "note": "", "key": name.ljust(64, "0"), "seeds": (0,), **more}

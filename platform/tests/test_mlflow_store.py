@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from projection_study import begin, cell, close, create, epoch, finish, train
+from projection_study import PROFILE, begin, cell, close, create, epoch, finish, train
 
 from posestudy.commands.app import main
 from posestudy.home import Home
@@ -124,8 +124,13 @@ def test_a_trial_becomes_a_nested_run_with_all_its_parts(settings: Settings, boo
 
 def test_metrics_carry_the_ledgers_times_and_are_sent_once(settings: Settings, book: Ledger) -> None:
     create(book)
-    claim = train(book, [0.1, 0.2, 0.3])
+    claim = begin(book)
+    for number, value in enumerate((0.1, 0.2, 0.3), start=1):
+        epoch(book, claim, number, value)
+    assert book.profiled(claim.trial.uid, claim.trial.fence, PROFILE)
+    finish(book, claim)
     project_once(settings, book)
+    assert runs(settings)[1].data.metrics["profile/latency_p50_ms"] == 3.5
     assert project_once(settings, book) == 0
 
     book.forget_projection("mlflow")

@@ -75,10 +75,13 @@ def difference_table(
     remarks = _remarks(metric, comparison)
     alike = [row.cell.label for row in comparison.rows if stage.baseline and fixed(row.cell, stage.baseline)]
     if alike:
-        remarks += (f"The seeds make no difference to {words.listing(alike)}: the baseline's own weights, or given ones.",)
+        remarks += (
+            f"The seeds make no difference to {words.listing(alike)}: the baseline's own weights, or given ones.",
+        )
     if margin is not None:
         remarks += (
-            f"Equivalent: every interval lies within \u00b1{_margin(margin)}; not shown says neither that nor the opposite.",
+            f"Equivalent: every interval lies within \u00b1{_margin(margin)}; "
+            "where that is not shown, nothing is said of a difference.",
         )
     return Table(stage.stage.name, title, tuple(columns), tuple(rows), (), remarks)
 

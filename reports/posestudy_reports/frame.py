@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from posestudy_reports import words
 from posestudy_reports.footnotes import origin
-from posestudy_reports.results import StudyResult, at
+from posestudy_reports.results import StudyResult
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,7 +70,7 @@ def frame(result: StudyResult) -> pd.DataFrame:
                     "mlflow_run_id": result.runs.get(trial.uid),
                     "source": origin(trial),
                 }
-                row |= {f"factor.{name}": words.level(at(cell.cell.config, name), name) for name in factors}
+                row |= {f"factor.{name}": words.level(result.level(cell.cell.config, name), name) for name in factors}
                 rows.append(row)
     table = pd.DataFrame(rows, columns=[*COLUMNS, *(f"factor.{name}" for name in factors)])
     numbers = dict.fromkeys(("number", "stage_ordinal", "seed", "final_epoch", "best_epoch", "attempts"), "Int64")

@@ -78,9 +78,7 @@ def _shown(stage: StageResult, cell: CellResult, find: Find) -> Shown | None:
     return None
 
 
-def _chosen(
-    result: StudyResult, able: Sequence[tuple[StageResult, CellResult, Shown]]
-) -> tuple[list[Shown], str]:
+def _chosen(result: StudyResult, able: Sequence[tuple[StageResult, CellResult, Shown]]) -> tuple[list[Shown], str]:
     """The cells to show, in order of the study, and the rule by which they were chosen."""
     if len(able) <= MOST_CELLS:
         return [shown for _, _, shown in able], "Every completed cell with pictures"
@@ -119,12 +117,13 @@ def _spread(items: Sequence[T], most: int) -> list[T]:
 
 def caption(result: StudyResult, shown: Gallery) -> str:
     """What the picture shows, in sentences."""
+    metric = result.metric
     texts = [
-        f"{column.label} ({result.metric.short} {words.score(column.score, result.metric)}, trial {column.trial.number})"
+        f"{column.label} ({metric.short} {words.score(column.score, metric)}, trial {column.trial.number})"
         for column in shown.columns
     ]
     return (
-        "Ground truth in green, prediction in red, on images of the validation set. "
+        "Ground truth in green, prediction in red, by the best epoch of each trial, on images of the validation set. "
         f"{shown.rule}, in order of the study: {words.listing(texts)}."
     )
 

@@ -31,18 +31,20 @@ def compile_pdf(report: StudyReport) -> bytes:
     """The PDF's bytes. Its creation date is the study's, so that the same ledger gives the same file.
 
     All text reaches the template as JSON strings, which Typst sets as they are: no label is ever read as markup.
-    Pictures of pixels reach it as files of a folder that is gone afterwards.
+    Pictures of pixels reach it as files beside it, in a folder that is gone afterwards.
     """
     import typst
 
-    template = files("posestudy_reports").joinpath("report.typ").read_bytes()
     created = int(report.result.snapshot.study.created)
     document = json.dumps(content(report), ensure_ascii=False, sort_keys=True)
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        template = folder / "report.typ"
+        template.write_bytes(files("posestudy_reports").joinpath("report.typ").read_bytes())
         for section in report.sections:
             for shown in section.figures:
                 if isinstance(shown, Picture):
-                    (Path(folder) / f"{shown.name}.jpg").write_bytes(shown.data)
+                    (folder / f"{shown.name}.jpg").write_bytes(shown.data)
         given = {"report": document}
         return typst.compile(template, root=folder, format="pdf", sys_inputs=given, timestamp=created)
 

@@ -41,7 +41,10 @@ class Quantity:
         if self.hardware == "profile":
             return str((trial.profile or {}).get("device_name") or "")
         source = trainer(result, trial) if self.hardware == "training" else None
-        return str(source.provenance.get("device_name") or "") if source else ""
+        if source is None:
+            return ""
+        device = source.provenance.get("device_name") or source.provenance.get("device") or ""
+        return "CPU" if device == "cpu" else str(device)
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,11 @@ class Range:
     def of(cls, values: Iterable[float]) -> Range | None:
         """None where there are none."""
         found = list(values)
-        return cls(math.fsum(found) / len(found), min(found), max(found), len(found)) if found else None
+        if not found:
+            return None
+        low, high = min(found), max(found)
+        # The mean of equal numbers may miss them by its rounding, and bars have no negative length.
+        return cls(min(max(math.fsum(found) / len(found), low), high), low, high, len(found))
 
 
 def over_seeds(quantity: Quantity, result: StudyResult, cell: CellResult) -> Range | None:
@@ -81,6 +88,11 @@ def evaluated(trial: TrialRecord) -> dict[str, Any] | None:
 def untrained(trial: TrialRecord) -> bool:
     """Whether the trial evaluated the weights it was given, and nothing was trained for it anywhere."""
     return trial.outcome is Outcome.COMPLETED and trial.final_epoch == 0
+
+
+def only_evaluated(trial: TrialRecord) -> bool:
+    """Whether the trial has trained nothing itself, but evaluated another's weights or given ones."""
+    return evaluated(trial) is not None or untrained(trial)
 
 
 def fixed(cell: CellResult, other: CellResult) -> bool:

@@ -151,9 +151,7 @@ class StudyReport:
         from posestudy_reports.sections import sections
 
         pictures = self._pictures
-        return sections(
-            self.result, partial(pictures.predictions, self.name), partial(pictures.attention, self.name)
-        )
+        return sections(self.result, partial(pictures.predictions, self.name), partial(pictures.attention, self.name))
 
     @cached_property
     def tradeoff(self) -> pd.DataFrame:
@@ -177,9 +175,7 @@ class StudyReport:
     @cached_property
     def stage_parts(self) -> tuple[StageParts, ...]:
         """What is printed of each stage, in order."""
-        parts = zip(
-            self.stages, self.tables, self.difference_tables, self.zoo_tables, self.curves, strict=True
-        )
+        parts = zip(self.stages, self.tables, self.difference_tables, self.zoo_tables, self.curves, strict=True)
         return tuple(
             StageParts(table, differences, zoo, drawn, bool(drawn) or not any(c.completed for c in stage.cells))
             for stage, table, differences, zoo, drawn in parts

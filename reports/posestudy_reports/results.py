@@ -12,6 +12,7 @@ from posestudy.ledger.records import CellRecord, Snapshot, StageRecord, TrialRec
 from posestudy.vocabulary import METRICS, Direction, Metric, Outcome, TrialState
 from posestudy_reports import words
 from posestudy_studies.joint import factors_at_once
+from posestudy_studies.losses import USUAL
 
 # A trial that ended in one of these measured nothing that may stand beside a completed one, or nothing at all.
 WITHOUT_NUMBERS = frozenset(
@@ -174,6 +175,16 @@ class StudyResult:
             leads = better.final and cell.final and self.metric.direction.better(cell.final.mean, better.final.mean)
             better = cell if leads else better
         return None if better is carried else better
+
+    def level(self, config: Mapping[str, Any], factor: str) -> Any:
+        """The level that `factor` has in effect: of an evaluation that says nothing the study's, of a loss that is not
+        named the codec's usual one."""
+        level = at(config, factor)
+        if level is None and factor.startswith("evaluation."):
+            return at(self.snapshot.study.document, factor)
+        if level is None and factor == "loss":
+            return USUAL.get(str(at(config, "codec.type")))
+        return level
 
     def state(self, trial: TrialRecord) -> str:
         """`out of memory`, `pruned at epoch 6`, `waiting`, `running, epoch 3`."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from posestudy_reports import attention, tradeoff, training_times, tradeoff_figure, training_times_figure
+from posestudy_reports import attention, tradeoff, tradeoff_figure, training_times, training_times_figure
 from posestudy_reports import gallery as side_by_side
 from posestudy_reports.results import StudyResult
 from posestudy_reports.vector import Form

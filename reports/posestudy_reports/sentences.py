@@ -6,7 +6,7 @@ from posestudy.vocabulary import Metric, Outcome, TrialState
 from posestudy_reports import footnotes, words
 from posestudy_reports.comparison import NoiseFloor, noise_floor, smallest, spread_near
 from posestudy_reports.expectation import expectation
-from posestudy_reports.quantities import fixed
+from posestudy_reports.quantities import fixed, only_evaluated
 from posestudy_reports.results import CellResult, StageResult, StudyResult
 
 
@@ -18,7 +18,7 @@ def summary(result: StudyResult, disk_bytes: int | None = None) -> tuple[str, ..
     done = [t for t in trials if t.state is TrialState.DONE]
     kinds = [(o, sum(t.outcome is o for t in done)) for o in Outcome]
     ended = words.listing([f"{n} {words.OUTCOMES[o]}" for o, n in kinds if n])
-    time = sum(t.duration_s or 0.0 for t in trials if t.source is None)
+    time = sum(t.duration_s or 0.0 for t in trials if t.source is None and not only_evaluated(t))
     first = f"The study has {words.count(len(trials), 'trial')} in {words.count(len(result.stages), 'stage')}"
     first += f"; of the {len(done)} that have ended, {ended}" if done else "; none has ended"
     first += f". Training took {words.duration(time)} in all, added up over trials." if time else "."
@@ -30,7 +30,11 @@ def _origins(result: StudyResult) -> tuple[str, ...]:
     """How many results were not trained for this study."""
     kinds = [str(t.source.get("kind")) for t in result.snapshot.trials if t.source]
     counts = [f"{kinds.count(kind)} {kind}" for kind in ("reused", "imported") if kind in kinds]
-    return (f"Not trained for this study but {words.listing(counts)}.",) if counts else ()
+    found = [f"Not trained for this study but {words.listing(counts)}."] if counts else []
+    looked = sum(t.source is None and only_evaluated(t) for t in result.snapshot.trials)
+    if looked:
+        found.append(f"{words.count(looked, 'trial')} only evaluated weights that were there.")
+    return tuple(found)
 
 
 def still_open(result: StudyResult) -> tuple[str, ...]:

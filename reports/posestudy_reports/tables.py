@@ -10,7 +10,7 @@ from posestudy.ledger.records import TrialRecord
 from posestudy.vocabulary import Metric, TrialState
 from posestudy_reports import footnotes, words
 from posestudy_reports.footnotes import Footnotes
-from posestudy_reports.results import WITHOUT_NUMBERS, CellResult, Spread, StageResult, StudyResult, at
+from posestudy_reports.results import WITHOUT_NUMBERS, CellResult, Spread, StageResult, StudyResult
 
 if TYPE_CHECKING:
     from posestudy_reports.comparison import Comparison
@@ -109,8 +109,8 @@ def _row(
     entries = (
         Entry(", ".join(str(t.number) for t in cell.trials) or words.DASH, footnotes.lines(cell), marks=where),
         Entry(cell.label, marks=what),
-        Entry(_policy(stage, cell)),
-        Entry(_parameters(stage, cell)),
+        Entry(_policy(result, stage, cell)),
+        Entry(_parameters(result, stage, cell)),
         replace(_numbers(result, cell, cell.final, last=True), emphasis=final),
         replace(_numbers(result, cell, cell.best, last=False), emphasis=best, marks=odd),
         _delta(result, stage, comparison, cell),
@@ -133,25 +133,27 @@ def _delta(result: StudyResult, stage: StageResult, comparison: Comparison, cell
     return Entry(words.difference(delta, result.metric), "not resolved" if compared and compared.unresolved else "")
 
 
-def _policy(stage: StageResult, cell: CellResult) -> str:
+def _policy(result: StudyResult, stage: StageResult, cell: CellResult) -> str:
     """What the row tries: the author's words, or what it changes."""
     if cell.cell.note or stage.baseline is cell:
         return cell.cell.note or "baseline"
     reference = stage.baseline.cell.config if stage.baseline else stage.stage.start
+    pairs = [(n, result.level(reference, n), result.level(cell.cell.config, n)) for n in stage.changed(cell)]
     changes = [
-        f"{words.factor(n)} {words.level(at(reference, n), n)} {words.ARROW} {words.level(at(cell.cell.config, n), n)}"
-        for n in stage.changed(cell)
+        f"{words.factor(n)} {words.level(before, n)} {words.ARROW} {words.level(now, n)}" for n, before, now in pairs
     ]
     return ", ".join(changes) or "no change"
 
 
-def _parameters(stage: StageResult, cell: CellResult) -> str:
+def _parameters(result: StudyResult, stage: StageResult, cell: CellResult) -> str:
     """The resolved levels of every factor the stage varies, so that rows can be read side by side; without those
     that are off here as in the baseline, and those that a group of factors holds already."""
     reference = stage.baseline.cell.config if stage.baseline else stage.stage.start
     whole = [n for n in stage.factors if not any(n.startswith(f"{group}.") for group in stage.factors)]
-    levels = {name: at(cell.cell.config, name) for name in whole}
-    shown = {n: v for n, v in levels.items() if not (v in (None, False) and at(reference, n) in (None, False))}
+    levels = {name: result.level(cell.cell.config, name) for name in whole}
+    shown = {
+        n: v for n, v in levels.items() if not (v in (None, False) and result.level(reference, n) in (None, False))
+    }
     return words.levels(shown) or words.DASH
 
 

@@ -128,10 +128,7 @@ def label(stage: StageResult, cell: CellResult) -> str:
 def _unique(points: Sequence[Point]) -> list[Point]:
     """The points, with the stage behind a label that several of them have."""
     labels = [p.label for p in points]
-    return [
-        replace(p, label=f"{p.label} ({p.stage})") if labels.count(p.label) > 1 else p
-        for p in points
-    ]
+    return [replace(p, label=f"{p.label} ({p.stage})") if labels.count(p.label) > 1 else p for p in points]
 
 
 def _with_front(points: Sequence[Point], direction: Direction) -> tuple[Point, ...]:
@@ -149,7 +146,9 @@ def caption(result: StudyResult, tradeoff: Tradeoff) -> str:
     """What the figure shows, in sentences."""
     quantity, metric = tradeoff.quantity, result.metric
     less = ", of which less is better," if metric.direction is Direction.LESS else ""
-    text = f"{metric.short}{less} against {_AGAINST[quantity.name]}{f' on {tradeoff.device}' if tradeoff.device else ''}, "
+    text = (
+        f"{metric.short}{less} against {_AGAINST[quantity.name]}{f' on {tradeoff.device}' if tradeoff.device else ''}, "
+    )
     text += "a point per completed cell. Ringed: no other cell is as good and as cheap (Pareto front, dashed)."
     if any(p.metric.count > 1 for p in tradeoff.points):
         text += " Bars: the range over seeds."

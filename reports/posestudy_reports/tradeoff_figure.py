@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from posestudy.vocabulary import Direction, Metric
@@ -79,9 +80,7 @@ def _plot(figure: Any, tradeoff: Tradeoff, metric: Metric) -> None:
     axes.margins(x=0.1, y=0.12)
     axes.set_xlabel(plain(title))
     axes.set_ylabel(plain(metric_title(metric)))
-    axes.legend(
-        loc="upper left", bbox_to_anchor=(1.01, 1.02), frameon=False, handlelength=1.8, fontsize=8, borderpad=0
-    )
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), frameon=False, handlelength=1.8, fontsize=8, borderpad=0)
     _label(figure, axes, tradeoff, divisor)
 
 
@@ -122,7 +121,9 @@ def _label(figure: Any, axes: Any, tradeoff: Tradeoff, divisor: float) -> None:
     frame = Box(*(to_points * float(v) for v in (bounds.x0, bounds.y0, bounds.x1, bounds.y1)))
     first = [i for i, p in enumerate(points) if p.on_front]
     lines = _along([at[i] for i in sorted(first, key=lambda i: points[i].cost.mean)])
-    for text, (x, y), box in zip(texts, at, place(at, sizes, frame, _RADIUS_POINTS, first=first, lines=lines), strict=True):
+    for text, (x, y), box in zip(
+        texts, at, place(at, sizes, frame, _RADIUS_POINTS, first=first, lines=lines), strict=True
+    ):
         if box is None:
             continue
         axes.annotate(
@@ -146,7 +147,7 @@ def _leader(point: Box, label: Box) -> dict[str, Any] | None:
 def _along(front: Sequence[tuple[float, ...]]) -> list[Box]:
     """The steps of the front as thin boxes."""
     found = []
-    for (x, y), (right, top) in zip(front, front[1:], strict=False):
+    for (x, y), (right, top) in pairwise(front):
         found.append(Box(x, y - 1, right, y + 1))
         found.append(Box(right - 1, min(y, top), right + 1, max(y, top)))
     return found
@@ -218,7 +219,8 @@ def _sides(tradeoff: Tradeoff) -> list[str]:
     at = list(zip(_spread(costs, width), _spread(values, height), strict=True))
     sizes = [(_LETTER_PX * len(shortened(p.label, _LABEL_LETTERS)), 13.0) for p in tradeoff.points]
     first = [i for i, p in enumerate(tradeoff.points) if p.on_front]
-    boxes = place(at, sizes, Box(0, 0, width, height), 8.0, first=first, gaps=(0.5,))
+    lines = _along([at[i] for i in sorted(first, key=lambda i: costs[i])])
+    boxes = place(at, sizes, Box(0, -4, width, height + 8), 8.0, first=first, lines=lines, gaps=(0.5,))
     return ["" if box is None else _side(box, *point) for box, point in zip(boxes, at, strict=True)]
 
 

@@ -104,10 +104,11 @@ def training_times_plotly(times: TrainingTimes) -> go.Figure:
             marker={"color": COLOURS[head], "pattern": {"shape": _PLOTLY_HATCHES[head], "size": 5}},
             error_x={
                 "type": "data", "symmetric": False, "thickness": 1, "width": 3,
+                "visible": any(s.count > 1 for s in seconds),
                 "array": [(s.high - s.mean) / divisor for s in seconds],
                 "arrayminus": [(s.mean - s.low) / divisor for s in seconds],
             },
-            text=[_value(times, bar) for _, bar in mine],
+            text=[f"\u00a0{_value(times, bar)}" for _, bar in mine],
             textposition="outside",
             hovertext=[_hover(bar) for _, bar in mine],
             hovertemplate="%{hovertext}<extra></extra>",

@@ -26,7 +26,7 @@ OUTCOMES: Final[Mapping[Outcome, str]] = {
 }
 
 # The groups that only sort the study file: a table says `lr`, not `optimizer.lr`.
-_GROUPS: Final = frozenset({"augmentation", "optimizer", "schedule"})
+_GROUPS: Final = frozenset({"augmentation", "evaluation", "optimizer", "schedule"})
 
 
 def score(value: float, metric: Metric) -> str:

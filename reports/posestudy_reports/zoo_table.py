@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import PurePath
-from typing import Any, Final
+from typing import Final
 
 from posestudy.vocabulary import METRICS, Direction, Metric
 from posestudy_reports import footnotes, networks, words
 from posestudy_reports.footnotes import Footnotes
 from posestudy_reports.quantities import QUANTITIES, Quantity, devices, over_seeds
-from posestudy_reports.results import CellResult, StageResult, StudyResult, at
+from posestudy_reports.results import CellResult, StageResult, StudyResult
 from posestudy_reports.tables import Column, Emphasis, Entry, Row, Table
 
 _TEXTS: Final = {
@@ -72,7 +72,7 @@ def _text(result: StudyResult, cell: CellResult, name: str) -> str:
     if name == "input_size":
         size = cell.cell.config.get("input_size")
         return words.level(size, name) if size else words.DASH
-    value = evaluation(result, cell, name)
+    value = result.level(cell.cell.config, f"evaluation.{name}")
     if value is None:
         return words.DASH
     if name == "boxes":
@@ -80,22 +80,15 @@ def _text(result: StudyResult, cell: CellResult, name: str) -> str:
     return str(value) if name == "score_mode" else "yes" if value else "no"
 
 
-def evaluation(result: StudyResult, cell: CellResult, name: str) -> Any:
-    """How the cell is evaluated in one respect: its own word, else the study's; None where neither says."""
-    own = at(cell.cell.config, f"evaluation.{name}")
-    return own if own is not None else at(result.snapshot.study.document, f"evaluation.{name}")
-
-
-def _quantity(
-    result: StudyResult, cells: Sequence[CellResult], quantity: Quantity, notes: Footnotes
-) -> list[Entry]:
+def _quantity(result: StudyResult, cells: Sequence[CellResult], quantity: Quantity, notes: Footnotes) -> list[Entry]:
     found = [over_seeds(quantity, result, cell) for cell in cells]
     machines = [devices(quantity, result, cell) for cell in cells]
     mixed = len({m for several in machines for m in several}) > 1
     values = [spread.mean if spread else None for spread in found]
     texts = [words.DASH if value is None else quantity.text(value) for value in values]
     # A network is not faster for having been measured on a faster machine.
-    emphases = ranked(values, texts, quantity.direction) if not mixed else ["" for _ in cells]
+    plain: list[Emphasis] = ["" for _ in cells]
+    emphases = plain if mixed else ranked(values, texts, quantity.direction)
     entries = []
     for cell, text, emphasis, several in zip(cells, texts, emphases, machines, strict=True):
         verb = "Measured" if quantity.hardware == "profile" else "Trained"
@@ -132,7 +125,9 @@ def _mean(result: StudyResult, cell: CellResult, name: str) -> float | None:
 
 def ranked(values: Sequence[float | None], texts: Sequence[str], direction: Direction) -> list[Emphasis]:
     """Best and second among what is printed; nothing where fewer than two entries differ."""
-    known = [(value * _RANKED_BY[direction], text) for value, text in zip(values, texts, strict=True) if value is not None]
+    known = [
+        (value * _RANKED_BY[direction], text) for value, text in zip(values, texts, strict=True) if value is not None
+    ]
     places = list(dict.fromkeys(text for _, text in sorted(known)))
     if len(places) < 2:
         return ["" for _ in values]

@@ -71,10 +71,11 @@ def test_both_kinds_of_interval_are_labelled_apart(report):
     row = printed(report, "better")
     assert "bootstrap, 60 images" in row["images"]
     assert "paired t, 3 seeds" in row["seeds"]
-    over_images, over_seeds = report.difference_tables[0].remarks
+    over_images, over_seeds, equivalent = report.difference_tables[0].remarks
     assert over_images.startswith("Over images: these trained networks on other images")
     assert "the 60 validation images" in over_images
     assert over_seeds.startswith("Over seeds: networks trained again, evaluated on these images")
+    assert equivalent.startswith("Equivalent: every interval lies within ±0.05;")
 
 
 def test_the_interval_over_images_is_that_of_resampled_data_sets(report, tmp_path):

@@ -9,11 +9,9 @@ import contextlib
 import copy
 import io
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from mmengine.config import Config
 from mmengine.dataset import Compose
@@ -23,7 +21,7 @@ from mmpose.registry import DATASETS
 
 from posestudy.errors import PoseStudyError
 
-__all__ = ["Box", "Samples", "build", "load", "plugin", "samples"]
+__all__ = ["Box", "annotated_samples", "build", "load", "plugin", "sample"]
 
 Box = tuple[float, float, float, float]
 """x, y, width, height in pixels of the image."""
@@ -65,33 +63,8 @@ def _first_line(error: Exception) -> str:
     return " ".join(lines[:2])[:300] or type(error).__name__
 
 
-@dataclass(frozen=True)
-class Samples:
-    """The instances of an image as the validation pipeline gives them; `annotated`: the boxes are the data set's."""
-
-    samples: list[dict[str, Any]]
-    annotated: bool
-
-
-def samples(model: Any, image: Path, box: Box | None) -> Samples:
-    """The instance in `box`; without one those that the model's data set has of `image`, else the whole of it.
-
-    Raises:
-        PoseStudyError: the config says nothing of how a test image is prepared.
-    """
-    config = model.cfg
-    try:
-        pipeline = config.test_dataloader.dataset.pipeline
-    except AttributeError as error:
-        raise PoseStudyError(
-            f"{config.filename} has no test_dataloader.dataset.pipeline, which says how an image is prepared"
-        ) from error
-    own = _annotated(config, image, pipeline) if box is None else []
-    if own:
-        return Samples(own, annotated=True)
-    if box is None:
-        height, width = cv2.imread(str(image)).shape[:2]
-        box = (0.0, 0.0, float(width), float(height))
+def sample(model: Any, image: Path, box: Box) -> dict[str, Any]:
+    """The instance in `box` as the validation pipeline gives it. Raises PoseStudyError where the config has none."""
     x, y, width, height = box
     instance = {
         "img_path": str(image),
@@ -99,12 +72,18 @@ def samples(model: Any, image: Path, box: Box | None) -> Samples:
         "bbox_score": np.ones(1, dtype=np.float32),
         **model.dataset_meta,
     }
-    return Samples([Compose(pipeline)(instance)], annotated=False)
+    made: dict[str, Any] = Compose(_pipeline(model.cfg))(instance)
+    return made
 
 
-def _annotated(config: Config, image: Path, pipeline: Any) -> list[dict[str, Any]]:
-    """The annotated instances of `image` in the first of validation, training and test data that has any."""
-    image = image.resolve()
+def annotated_samples(model: Any, image: Path) -> list[dict[str, Any]]:
+    """The instances of `image` in the first of the config's validation, training and test data that has any.
+
+    Raises:
+        PoseStudyError: the config has no validation pipeline.
+    """
+    config, image = model.cfg, image.resolve()
+    pipeline = _pipeline(config)
     for loader in ("val_dataloader", "train_dataloader", "test_dataloader"):
         described = (config.get(loader) or {}).get("dataset") or {}
         if not _may_hold(described, image):
@@ -119,6 +98,15 @@ def _annotated(config: Config, image: Path, pipeline: Any) -> list[dict[str, Any
         if found:
             return [dataset[index] for index in found]
     return []
+
+
+def _pipeline(config: Config) -> Any:
+    try:
+        return config.test_dataloader.dataset.pipeline
+    except AttributeError as error:
+        raise PoseStudyError(
+            f"{config.filename} has no test_dataloader.dataset.pipeline, which says how an image is prepared"
+        ) from error
 
 
 def _may_hold(described: Any, image: Path) -> bool:

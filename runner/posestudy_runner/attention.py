@@ -174,7 +174,7 @@ def _fit(area: NDArray[np.float32], image: Picture) -> NDArray[np.float32]:
 
 
 def _scale(image: Picture) -> float:
-    return _PANEL_PX / max(image.shape[:2])
+    return float(_PANEL_PX / max(image.shape[:2]))
 
 
 def _panel(image: Picture) -> Picture:

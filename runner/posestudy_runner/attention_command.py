@@ -65,21 +65,22 @@ def attention(
         _require_inside(given, size, image)
     source = _source(study, trial, config, checkpoint)
     # Loads torch, so only once the cheap mistakes are out of the way.
-    from posestudy_runner.attending import build, load, samples
+    from posestudy_runner.attending import annotated_samples, build, load, sample
     from posestudy_runner.attention_model import attend, has_attention, write_figures
 
     model = build(source.config)
     if not has_attention(model):
         raise _without_attention(f"{source.name}, a {type(model).__name__} on {type(model.backbone).__name__},")
     load(model, source.weights)
-    found = samples(model, image, given)
-    if given is None and not found.annotated:
+    samples = annotated_samples(model, image) if given is None else [sample(model, image, given)]
+    if not samples:
         typer.echo(f"{image} has no instance in the data of {source.name}: the whole image is taken as one", err=True)
+        samples = [sample(model, image, (0.0, 0.0, *size))]
     folder = source.out if out is None else out
-    for number, sample in enumerate(found.samples, start=1):
-        name = image.stem if len(found.samples) == 1 else f"{image.stem}_{number}"
+    for number, prepared in enumerate(samples, start=1):
+        name = image.stem if len(samples) == 1 else f"{image.stem}_{number}"
         try:
-            paths = write_figures(attend(model, sample, model.dataset_meta), folder, name, kinds, threshold)
+            paths = write_figures(attend(model, prepared, model.dataset_meta), folder, name, kinds, threshold)
         except OSError as error:
             raise PoseStudyError(f"the pictures cannot be written to {folder}: {error.strerror or error}") from error
         for path in paths:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from math import prod
 from typing import Any
@@ -15,11 +15,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from posestudy.ledger.records import Json
 from posestudy_runner.work import Work
 
+Shape = Sequence[int]
 _ATEN = torch.ops.aten
 _PRODUCTS = {
     "linear": ("mm", "addmm", "_scaled_mm"),
     "attention": ("bmm", "baddbmm"),
-    "convolution": ("convolution", "_convolution", "cudnn_convolution", "_slow_conv2d_forward"),
+    "convolution": ("convolution", "_convolution"),
 }
 _ELEMENTWISE = {
     "batch_norm": (
@@ -85,8 +86,8 @@ def _counted(forward: Callable[[torch.Tensor], Any], input_size: tuple[int, int]
     """The fields of `Work` that a forward pass tells."""
     tally = {"transposed": 0, "transposed_by_output": 0}
 
-    def convolution(x: Any, w: Any, *arguments: Any, out_shape: Any = None, **_: Any) -> int:
-        transposed = bool(arguments[4]) if len(arguments) > 4 else False
+    def convolution(x: Shape, w: Shape, *arguments: Any, out_shape: Shape, **_: Any) -> int:
+        _bias, _stride, _padding, _dilation, transposed, *_rest = arguments
         if not transposed:
             return prod(out_shape[2:]) * x[0] * prod(w)
         # Its weight is [in, out / groups, ...]: every input place is multiplied with a whole kernel.
@@ -94,7 +95,7 @@ def _counted(forward: Callable[[torch.Tensor], Any], input_size: tuple[int, int]
         tally["transposed_by_output"] += prod(out_shape[2:]) * x[0] * prod(w)
         return 0
 
-    def elements(x: Any, *_arguments: Any, out_shape: Any = None, **_: Any) -> int:
+    def elements(x: Shape, *_arguments: Any, **_: Any) -> int:
         return prod(x)
 
     mapping: dict[Any, Callable[..., int]] = {}

@@ -6,6 +6,7 @@ import math
 import os
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 
-from posestudy.ledger.records import Json
+from posestudy.ledger.records import Checkpoint, Json
 from posestudy.vocabulary import Direction, ledger_name
 from posestudy_runner.checkpoints import META_KEY, Best, TrialFiles
 from posestudy_runner.control import Control
@@ -102,6 +103,8 @@ class EpochReporter(Hook):
         self.best: Best | None = None
         self.evaluated: int | None = None
         """The epoch of the last validation in this process."""
+        self.evaluating: int | None = None
+        """The epoch whose weights are evaluated where nothing is trained; None while training."""
 
     def after_load_checkpoint(self, runner: Any, checkpoint: Json) -> None:
         """Take over what the checkpoint knows of the best epoch, and copy that epoch's weights."""
@@ -154,30 +157,45 @@ class EpochReporter(Hook):
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
         each_s = (time.monotonic() - self._validating_since) / max(1, len(runner.val_dataloader.dataset))
-        self._report(runner, runner.epoch, {**ledger_metrics(metrics or {}), "validation_time_s": each_s})
+        evaluated = {**ledger_metrics(metrics or {}), "validation_time_s": each_s}
+        if self.evaluating is None:
+            self._report(runner, runner.epoch, evaluated)
+        else:
+            self._train = {"memory_mb": peak_memory_mb(self._order.device)}
+            self._tell(runner, self.evaluating, evaluated, None)
+            self._control.check()
 
     def _report(self, runner: Any, epoch: int, evaluated: dict[str, float]) -> None:
+        self._keep_best(runner, epoch, evaluated)
+        self._tell(runner, epoch, evaluated, self._files.save_checkpoint(runner, epoch, self.best))
         value = evaluated.get(self._order.metric)
-        if evaluated:
-            self.evaluated = epoch
-        if value is not None and (self.best is None or self._direction.better(value, self.best.value)):
-            self.best = Best(value, epoch, self._files.save_best(runner.model))
-        checkpoint = self._files.save_checkpoint(runner, epoch, self.best)
-        now = time.monotonic()
-        frame: Json = {
-            "type": "epoch",
-            "epoch": epoch,
-            "metrics": {**self._train, **evaluated},
-            "checkpoint": {"path": checkpoint.path, "sha": checkpoint.sha, "epoch": epoch},
-            "duration_s": now - self._reported,
-        }
-        self._reported = now
-        self._control.record(frame)
         if value is not None:
             self._hold_to_floor(runner, epoch, value)
         if self._order.prunes and value is not None:
             self._control.ask(epoch)
         self._control.check()
+
+    def _keep_best(self, runner: Any, epoch: int, evaluated: dict[str, float]) -> None:
+        value = evaluated.get(self._order.metric)
+        if value is not None and (self.best is None or self._direction.better(value, self.best.value)):
+            self.best = Best(value, epoch, self._files.save_best(runner.model))
+
+    def _tell(self, runner: Any, epoch: int, evaluated: dict[str, float], checkpoint: Checkpoint | None) -> None:
+        """Record what was measured at `epoch`; weights that were only evaluated are kept where they are the best."""
+        if evaluated:
+            self.evaluated = epoch
+        if checkpoint is None:
+            self._keep_best(runner, epoch, evaluated)
+        now = time.monotonic()
+        frame: Json = {
+            "type": "epoch",
+            "epoch": epoch,
+            "metrics": {**self._train, **evaluated},
+            "checkpoint": None if checkpoint is None else asdict(checkpoint),
+            "duration_s": now - self._reported,
+        }
+        self._reported = now
+        self._control.record(frame)
 
     def _hold_to_floor(self, runner: Any, epoch: int, value: float) -> None:
         """End the trial where the first validation at or after the floor's epoch is below it.

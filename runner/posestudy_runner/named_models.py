@@ -55,16 +55,21 @@ class NamedModel:
         from mmengine.registry import DefaultScope
         from mmpose.registry import MODELS
 
+        shapes = device.type == "meta"
+        logger = MMLogger.get_current_instance()
+        level = logger.level
         # It logs how each parameter was started.
-        MMLogger.get_current_instance().setLevel("ERROR")
+        logger.setLevel("ERROR")
         torch.manual_seed(0)
-        with DefaultScope.overwrite_default_scope("mmpose"), torch.device("meta" if device.type == "meta" else "cpu"):
-            model: torch.nn.Module = MODELS.build(self.config)
-            if device.type == "meta":
-                return model
-            # What a layer gives by default dies out over many of them, into numbers that a CPU is slow with.
-            model.init_weights()  # type: ignore[operator]
-        return model.to(device)
+        try:
+            with DefaultScope.overwrite_default_scope("mmpose"), torch.device(device if shapes else "cpu"):
+                model: torch.nn.Module = MODELS.build(self.config)
+                if not shapes:
+                    # What a layer gives by default dies out over many of them, into numbers that a CPU is slow with.
+                    model.init_weights()  # type: ignore[operator]
+        finally:
+            logger.setLevel(level)
+        return model if shapes else model.to(device)
 
 
 def named(name: str, size: str = "", keypoints: int = KEYPOINTS) -> NamedModel:

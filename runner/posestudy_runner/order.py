@@ -31,6 +31,8 @@ class TrialOrder:
         floor: `{"value", "epoch"}` the metric must have reached at the first validation at or after that epoch.
         missed: how the floor was missed at `until`, as a sentence; None where it was not.
         resume: checkpoints to try, newest first; none of them usable means epoch 0.
+        evaluate: a finished trial that was trained as this one is to be, whose weights are evaluated instead:
+            `{"study", "number", "uid", "checkpoint": {"path", "sha", "epoch"}}`; None to train.
         used_s, limit_s: seconds of training in earlier attempts and allowed in all.
         memory_limit_mb: MiB the trial may take, of the GPU or on a CPU of the process; None for no limit.
         disk_retry_s: seconds between two tries on a full disk.
@@ -57,6 +59,7 @@ class TrialOrder:
     floor: Json | None = None
     missed: str | None = None
     resume: tuple[Checkpoint, ...] = ()
+    evaluate: Json | None = None
     used_s: float = 0.0
     limit_s: float | None = None
     memory_limit_mb: float | None = None

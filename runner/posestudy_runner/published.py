@@ -19,21 +19,21 @@ class Counting:
     Attributes:
         rule: in words, as a note under a table.
         transposed_by_output: transposed convolutions have a kernel at every place of their output.
-        matrices: linear layers and attention are counted.
+        attention: products of two activations are counted.
         elements: operations charged for each number that goes through `batch_norm`, `relu`, `add`, `mul`, `softmax`.
         giga: what one G is.
     """
 
     rule: str
     transposed_by_output: bool = False
-    matrices: bool = True
+    attention: bool = True
     elements: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     giga: float = 1e9
 
     def gflops(self, work: Work) -> float:
         """The figure this rule gives for a network's work."""
-        total = work.convolution + (work.transposed_by_output if self.transposed_by_output else work.transposed)
-        total += work.linear + work.attention if self.matrices else 0
+        total: float = work.convolution + (work.transposed_by_output if self.transposed_by_output else work.transposed)
+        total += work.linear + (work.attention if self.attention else 0)
         total += sum(each * work.elements.get(kind, 0) for kind, each in self.elements.items())
         return total / self.giga
 
@@ -47,6 +47,7 @@ HRNET_CODE = Counting(
     "multiply-adds of convolutions and linear layers, transposed convolutions at every output place (4 times too much "
     "at stride 2); 2^30",
     transposed_by_output=True,
+    attention=False,
     giga=2.0**30,
 )
 TRANSPOSE_CODE = Counting(

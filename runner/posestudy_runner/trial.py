@@ -22,6 +22,7 @@ from posestudy.durable import write_text
 from posestudy.home import AttemptPaths
 from posestudy.ledger.records import Json
 from posestudy.vocabulary import Outcome
+from posestudy_runner import evaluating
 from posestudy_runner.attention_model import save_attention
 from posestudy_runner.checkpoints import TrialFiles, usable
 from posestudy_runner.control import Control
@@ -50,14 +51,19 @@ def main(order: TrialOrder, control: Control) -> Ending:
     """
     compute_on(order.device, order.threads, order.memory_limit_mb)
     config = prepare(order)
-    control.say({"type": "started", "provenance": provenance(order, config)})
+    weights = evaluating.given(order)
+    control.say({"type": "started", "provenance": provenance(order, config, evaluated=bool(weights))})
     runner = Runner.from_cfg(config)
     files = TrialFiles(order.paths, control)
     reporter = EpochReporter(order, control, files)
     runner.register_hook(reporter, "LOWEST")
     try:
-        runner.train()
-        ending = _ended_before(order) or Ending(Outcome.COMPLETED)
+        if weights:
+            evaluating.evaluate(runner, reporter, weights)
+            ending = Ending(Outcome.COMPLETED)
+        else:
+            runner.train()
+            ending = _ended_before(order) or Ending(Outcome.COMPLETED)
     except (Pruned, NotConverged) as ended_early:
         ending = classify(ended_early)
     except Exception as error:
@@ -69,11 +75,13 @@ def main(order: TrialOrder, control: Control) -> Ending:
         raise
     # Of training; what follows it starts the device's count anew.
     peak = peak_memory_mb(order.device)
-    _keep_matches(runner, order.paths, reporter.evaluated or order.last_epoch)
+    last = order.last_epoch if reporter.evaluated is None else reporter.evaluated
+    _keep_matches(runner, order.paths, last)
     _illustrate(runner, order.paths)
+    message = _submit(runner, config, ending.message)
     _show_attention(runner, order.paths)
     _profile(runner, order, control)
-    return Ending(ending.outcome, ending.message, peak)
+    return Ending(ending.outcome, message, peak)
 
 
 def _ended_before(order: TrialOrder) -> Ending | None:
@@ -117,6 +125,12 @@ def prepare(order: TrialOrder) -> Config:
     if config.get("visualizer"):
         config.visualizer["vis_backends"] = []
     _keep_predictions(config, paths)
+    if training.evaluated(study.evaluation).submission:
+        config.test_evaluator["outfile_prefix"] = str(paths.submission).removesuffix(".keypoints.json")
+        config.posestudy_submission = True
+    if not training.epochs:
+        # Loaded by us, who refuse what is not the whole network.
+        config.load_from = None
     start = usable(order.resume)
     if start is not None:
         config.load_from, config.resume = start.path, True
@@ -134,8 +148,9 @@ def _keep_predictions(config: Config, paths: AttemptPaths) -> None:
         config.val_evaluator = [*evaluators, {"type": "PredictionFile", "file": str(paths.predictions)}]
 
 
-def provenance(order: TrialOrder, config: Config) -> Json:
+def provenance(order: TrialOrder, config: Config, *, evaluated: bool = False) -> Json:
     """What rows of one table may differ in, as this process sees it."""
+    others = {key: order.evaluate[key] for key in ("study", "number", "uid")} if evaluated and order.evaluate else None
     on_gpu = order.device.startswith("cuda")
     wrapper: dict[str, Any] = dict(config.optim_wrapper)
     amp = None
@@ -150,6 +165,7 @@ def provenance(order: TrialOrder, config: Config) -> Json:
         "device": order.device,
         "threads": order.threads,
         "amp_dtype": amp,
+        **({"evaluated": others} if others else {}),
         **({"device_name": torch.cuda.get_device_name(), "cuda": torch.version.cuda} if on_gpu else {}),
     }
 
@@ -172,6 +188,21 @@ def _illustrate(runner: Runner, paths: AttemptPaths) -> None:
         save_pictures(runner, paths.drawings)
     except Exception:  # noqa: BLE001 - see above; the log says why there are none
         traceback.print_exc()
+
+
+def _submit(runner: Runner, config: Config, message: str | None) -> str | None:
+    """Predict the test split by the weights `_illustrate` left in the model, where that was asked for.
+
+    Returns `message`, or why there is no such file: what was trained and validated stays what it is.
+    """
+    if not config.get("posestudy_submission"):
+        return message
+    try:
+        runner.test()
+    except Exception as error:  # noqa: BLE001 - see above
+        traceback.print_exc()
+        return f"the test split was not predicted: {error}"
+    return message
 
 
 def _show_attention(runner: Runner, paths: AttemptPaths) -> None:

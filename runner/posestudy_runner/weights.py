@@ -127,6 +127,16 @@ def _newer_torchvision() -> dict[str, str]:
     return known
 
 
+def local_file(init: str) -> Path:
+    """Where the weights `init` lie on this machine, once they are fetched."""
+    url = address(init)
+    return Path(init) if url is None else _kept(url)
+
+
+def _kept(url: str) -> Path:
+    return folder() / Path(urlparse(url).path).name
+
+
 def folder() -> Path:
     """Where torch keeps and looks for downloaded weights."""
     home = os.environ.get("TORCH_HOME") or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "torch")
@@ -134,7 +144,7 @@ def folder() -> Path:
 
 
 def _present(init: str, url: str, say: Say) -> None:
-    final = folder() / Path(urlparse(url).path).name
+    final = _kept(url)
     if final.is_file():
         _verify(final, final.name, f"; remove {final} and launch again")
         return

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from pathlib import Path
+
 from posestudy.errors import LedgerUnavailableError, PoseStudyError
-from posestudy.ledger.records import Claim, Snapshot
+from posestudy.ledger.records import Claim, Json, Snapshot
 from posestudy.vocabulary import AttemptEnd, Direction, Outcome, TrialState
 from posestudy_runner.attempt import RETRY_S, Attempt
 from posestudy_runner.context import PoolContext, owner_is_dead, owner_name
@@ -163,6 +166,13 @@ class Worker:
             lost += 1
         return lost
 
+    def _trained_alike(self, claim: Claim) -> Json | None:
+        """The first trial trained alike whose checkpoint is still there; None where this one is trained already."""
+        if claim.trial.ckpt_path is not None:
+            return None
+        found = self._context.ledger.trained_alike(claim.trial.uid)
+        return next((asdict(one) for one in found if Path(one.checkpoint.path).is_file()), None)
+
     def order(self, claim: Claim) -> TrialOrder:
         """What the trial process is asked to do for `claim`."""
         context, trial = self._context, claim.trial
@@ -193,6 +203,7 @@ class Worker:
             floor=floor,
             missed=below[1] if below else None,
             resume=checkpoints(claim),
+            evaluate=self._trained_alike(claim),
             used_s=trial.duration_s or 0.0,
             limit_s=context.trial_limit_s,
             memory_limit_mb=context.options.memory_limit_mb,

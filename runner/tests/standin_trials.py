@@ -53,6 +53,8 @@ def train(order: TrialOrder, control: Control) -> Ending:
         control.check()
     if order.until is not None:
         return Ending(Outcome.PRUNED, f"pruned after epoch {order.until}")
+    if "profile" in order.training:
+        control.say({"type": "profiled", "profile": order.training["profile"]})
     return Ending(Outcome.COMPLETED, None, 12.5)
 
 

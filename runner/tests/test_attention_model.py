@@ -37,8 +37,7 @@ def model(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 @pytest.fixture
 def sample(model: Any, data: Path) -> dict[str, Any]:
-    found = attending.samples(model, data / "images" / "val_00001.jpg", None)
-    return found.samples[0]
+    return attending.annotated_samples(model, data / "images" / "val_00001.jpg")[0]
 
 
 def heatmaps(model: Any, sample: dict[str, Any]) -> torch.Tensor:

@@ -26,12 +26,24 @@ def canonical(value: Any) -> str:
 
 def key(study: Study, training: Training) -> str:
     """sha256 of the training configuration, the data's fingerprint and the evaluation; the seed is not in it."""
+    evaluation = training.evaluated(study.evaluation)
+    return _digest(
+        _trained(study, training) | {"evaluation": evaluation.model_dump(mode="json", exclude_defaults=True)}
+    )
+
+
+def training_key(study: Study, training: Training) -> str | None:
+    """The key without the evaluation: cells that share it are trained alike. None where nothing is trained."""
+    return _digest(_trained(study, training)) if training.epochs else None
+
+
+def _trained(study: Study, training: Training) -> Json:
     # Without defaults, so that a knob posestudy gains later changes no key of what was trained before.
-    what = {
-        "config": training.model_dump(mode="json", exclude_defaults=True),
-        "data": study.dataset.fingerprint,
-        "evaluation": study.evaluation.model_dump(mode="json", exclude_defaults=True),
-    }
+    config = training.model_dump(mode="json", exclude_defaults=True, exclude={"evaluation"})
+    return {"config": config, "data": study.dataset.fingerprint}
+
+
+def _digest(what: Json) -> str:
     return hashlib.sha256(canonical(what).encode()).hexdigest()
 
 
@@ -43,6 +55,7 @@ def new_cell(study: Study, start: Training, proposal: Proposal, seeds: Sequence[
         label=proposal.label or label(proposal.levels),
         note=proposal.note,
         key=key(study, training),
+        training_key=training_key(study, training),
         levels=dict(proposal.levels),
         config=training.model_dump(mode="json"),
         seeds=tuple(seeds),

@@ -22,6 +22,7 @@ def refuse(found: str, expected: str, hint: str = "") -> PydanticCustomError:
 
 Pixels = Annotated[int, Strict(), Field(gt=0, le=8192)]
 Count = Annotated[int, Strict(), Field(gt=0, le=1_000_000)]
+Epochs = Annotated[int, Strict(), Field(ge=0, le=1_000_000)]
 Probability = Annotated[float, Strict(), Field(ge=0, le=1)]
 Size = Annotated[tuple[Pixels, Pixels], Strict(False)]
 """[width, height] in pixels."""
@@ -43,3 +44,12 @@ def check_name(value: str) -> str:
 def is_number(value: object) -> bool:
     """Whether `value` is an int or a float; booleans are neither."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def inside_root(value: str) -> str:
+    """`value` where it is a path inside dataset.root; raises a pydantic error else."""
+    parts = value.replace("\\", "/").split("/")
+    leaves = value.startswith(("/", "\\", "~")) or ".." in parts or parts[0].endswith(":")
+    if leaves or not value.strip() or "\0" in value:
+        raise refuse(repr(value), "a path inside dataset.root", "write it relative to dataset.root, without '..'")
+    return value

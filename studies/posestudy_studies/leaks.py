@@ -22,10 +22,12 @@ CONSEQUENCES: Final[Mapping[str, tuple[str, ...]]] = {
     "head": (r"model\.head\..*", r".*_dataloader\.dataset\.pipeline\..*"),
     "input_size": _INPUT,
     "heatmap_size": _INPUT,
-    "codec": _INPUT,
+    # Coordinates are regressed from pooled features.
+    "codec": (*_INPUT, r"model\.neck.*"),
     "loss": (r"model\.head\..*",),
     "sigma": _INPUT,
-    "epochs": (r"train_cfg\.max_epochs", r"param_scheduler\..*"),
+    # With epochs 0 the weights are evaluated, not started from.
+    "epochs": (r"train_cfg\.max_epochs", r"param_scheduler\..*", r"load_from", r"model\.(backbone\.)?init_cfg.*"),
     "validate_every": (r"train_cfg\.val_interval", r"default_hooks\.checkpoint\.interval"),
     "batch_size": (r"train_dataloader\.batch_size",),
     "accumulate": (r"optim_wrapper\.accumulative_counts", r"param_scheduler\..*", r"custom_hooks\..*"),
@@ -33,6 +35,7 @@ CONSEQUENCES: Final[Mapping[str, tuple[str, ...]]] = {
     "lr_scaling": _RATE,
     "schedule": (r"param_scheduler\..*",),
     "augmentation": (r"train_dataloader\.dataset\.pipeline\..*",),
+    "evaluation": (r"(val|test)_(dataloader|evaluator)\..*", r"model\.test_cfg\..*"),
     "amp": (r"optim_wrapper\.(type|dtype|loss_scale)",),
 }
 """The paths of a config that may follow a factor, or any factor of its group, as regular expressions."""

@@ -38,7 +38,7 @@ def build(study: Study, training: Training, seed: int) -> Config:
     """
     keypoints = layout(study.dataset.keypoints)
     metainfo = _metainfo(keypoints.metainfo)
-    network = network_config.network(study.evaluation, training, len(metainfo["keypoint_info"]))
+    network = network_config.network(training.evaluated(study.evaluation), training, len(metainfo["keypoint_info"]))
     config: Config = _plain(
         {
             "default_scope": "mmpose",
@@ -49,6 +49,7 @@ def build(study: Study, training: Training, seed: int) -> Config:
             **_data(study, training, seed, network.codec, keypoints, metainfo),
             **_schedule(training, network.optim),
             **_runtime(study, training),
+            "load_from": None if training.epochs else training.init,
             "custom_hooks": [{"type": "SeedEpochHook", "seed": seed}, *_accumulation(training), *network.hooks],
         }
     )
@@ -63,10 +64,8 @@ def config_text(study: Study, training: Training, seed: int) -> str:
     return intro + assignments(build(study, training, seed))
 
 
-def _data(
-    study: Study, training: Training, seed: int, codec: Config, keypoints: Layout, metainfo: Config
-) -> Config:
-    data, evaluation = study.dataset, study.evaluation
+def _data(study: Study, training: Training, seed: int, codec: Config, keypoints: Layout, metainfo: Config) -> Config:
+    data, evaluation = study.dataset, training.evaluated(study.evaluation)
     load: list[Config] = [{"type": "LoadImage"}, {"type": "GetBBoxCenterScale", "padding": 1.25}]
     crop: Config = {"type": "TopdownAffine", "input_size": codec["input_size"]}
     if codec["type"] == "UDPHeatmap":
@@ -88,6 +87,8 @@ def _data(
     test_loader, test_scoring = val_loader, val_scoring
     if data.test is not None:
         test = _dataset(data, data.test, metainfo, val_pipeline, test_mode=True, keep_unlabelled=True)
+        if evaluation.test_boxes != "ground_truth":
+            test["bbox_file"] = _join(data.root, evaluation.test_boxes)
         test_loader = _loader(test)
         test_scoring = scoring.handed_in(evaluation, keypoints, f"work_dirs/{study.study}/test")
     return {
@@ -237,8 +238,8 @@ def _runtime(study: Study, training: Training) -> Config:
                 "type": "CheckpointHook",
                 "interval": training.validate_every,
                 "max_keep_ckpts": 1,
-                "save_best": metric.mmpose,
-                "rule": rule,
+                # Outside training MMEngine cannot look for the best.
+                **({"save_best": metric.mmpose, "rule": rule} if training.epochs else {}),
             },
             "sampler_seed": {"type": "DistSamplerSeedHook"},
         },
@@ -255,7 +256,6 @@ def _runtime(study: Study, training: Training) -> Config:
         },
         "log_processor": {"type": "LogProcessor", "window_size": 50, "by_epoch": True, "num_digits": 6},
         "log_level": "INFO",
-        "load_from": None,
         "resume": False,
     }
 

@@ -108,16 +108,23 @@ def _product(left: Any, right: Any) -> Any:
 
 
 def _tidied(info: Json) -> Json:
-    """What the files leave out or count differently: ids are the keys, and a keypoint is not its own mirror image."""
+    """What the files leave out or count differently: ids are the keys, and mirror images are of each other."""
+    rows = dict(sorted(info["keypoint_info"].items()))
+    swaps = {row["name"]: row.get("swap", "") for row in rows.values()}
+    for name, swap in list(swaps.items()):
+        if swap == name:
+            swaps[name] = ""
+        elif swap and not swaps[swap]:
+            swaps[swap] = name
     keypoints = {
         number: {
             "name": row["name"],
             "id": number,
             "color": row.get("color", _COLOR),
             "type": row.get("type", ""),
-            "swap": "" if row.get("swap", "") == row["name"] else row.get("swap", ""),
+            "swap": swaps[row["name"]],
         }
-        for number, row in sorted(info["keypoint_info"].items())
+        for number, row in rows.items()
     }
     skeleton = {
         number: {"link": row["link"], "id": number, "color": row.get("color", _COLOR)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, GetCoreSchemaHandler, Strict, field_validator
+from pydantic import Field, GetCoreSchemaHandler, field_validator
 from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import CoreSchema, core_schema
 
@@ -12,6 +12,8 @@ from posestudy.errors import nearest
 from posestudy.vocabulary import METRICS
 from posestudy_studies.designs.base import Design, Replicates
 from posestudy_studies.designs.registry import designs
+from posestudy_studies.evaluation import Evaluation
+from posestudy_studies.fields import inside_root
 from posestudy_studies.layouts import BoxFrom, layout
 from posestudy_studies.training import (
     Augmentation,
@@ -20,7 +22,6 @@ from posestudy_studies.training import (
     Flip,
     Model,
     Optimizer,
-    Probability,
     ScaleRotation,
     Schedule,
     Training,
@@ -34,21 +35,13 @@ __all__ = [
 ]  # fmt: skip
 
 
-def _inside(value: str) -> str:
-    parts = value.replace("\\", "/").split("/")
-    leaves = value.startswith(("/", "\\", "~")) or ".." in parts or parts[0].endswith(":")
-    if leaves or not value.strip() or "\0" in value:
-        raise refuse(repr(value), "a path inside dataset.root", "write it relative to dataset.root, without '..'")
-    return value
-
-
 class Split(Model):
     """One part of the data set."""
 
     annotations: str = Field(description="COCO keypoint JSON, relative to `root`.")
     images: str = Field(description="Folder of the images, relative to `root`.")
 
-    _paths = field_validator("annotations", "images")(_inside)
+    _paths = field_validator("annotations", "images")(inside_root)
 
 
 class Dataset(Model):
@@ -75,38 +68,6 @@ class Dataset(Model):
     def boxes_from(self) -> BoxFrom:
         """What of an annotation its box is made of."""
         return self.box_from or layout(self.keypoints).box_from
-
-
-NmeKeypoints = Annotated[tuple[str | int, str | int], Strict(False)]
-
-
-class Evaluation(Model):
-    """How trained cells are looked at; the options of MMPose's evaluators and its test-time flip."""
-
-    boxes: str = Field("ground_truth", description="`ground_truth`, or a COCO detection file relative to dataset.root.")
-    flip_test: bool = Field(True, description="Average the heatmaps of the image and of its mirror image.")
-    shift_heatmap: bool = Field(True, description="Shift the mirrored heatmap by one pixel before averaging.")
-    score_mode: Literal["bbox", "bbox_keypoint", "bbox_rle"] = Field(
-        "bbox_keypoint", description="How an instance's score is made from its box and keypoint scores."
-    )
-    keypoint_score_thr: Probability = Field(0.2, description="Keypoints below this are left out of the score.")
-    nms_mode: Literal["oks_nms", "soft_oks_nms", "none"] = Field(
-        "oks_nms", description="Suppression of double detections."
-    )
-    nms_thr: Probability = Field(0.9, description="OKS above which two detections are the same.")
-    nme_keypoints: NmeKeypoints | None = Field(
-        None,
-        description="nme: the two keypoints, by name or index, whose distance in the ground truth errors are divided "
-        "by; null: MMPose's, for wflw, 300w, cofw, lapa, coco_wholebody_face and horse10.",
-    )
-    pck_thr: Probability = Field(
-        0.2, description="pck: a keypoint is right within this share of the box's longer side."
-    )
-
-    @field_validator("boxes")
-    @classmethod
-    def _boxes_inside(cls, value: str) -> str:
-        return value if value == "ground_truth" else _inside(value)
 
 
 class Budget(Model):

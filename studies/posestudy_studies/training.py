@@ -16,7 +16,19 @@ from posestudy_studies.augmentation import (
     ScaleRotation,
     Translation,
 )
-from posestudy_studies.fields import NAME_RULE, Count, Model, Pixels, Probability, Size, check_name, is_name, refuse
+from posestudy_studies.evaluation import Evaluation, EvaluationChange
+from posestudy_studies.fields import (
+    NAME_RULE,
+    Count,
+    Epochs,
+    Model,
+    Pixels,
+    Probability,
+    Size,
+    check_name,
+    is_name,
+    refuse,
+)
 from posestudy_studies.losses import LossField
 from posestudy_studies.networks import BackboneArguments, BackboneModel, Codec, CodecField, ConfigFile, Head
 from posestudy_studies.optimizers import OPTIMIZERS, LrScaling, Optimizer, Schedule
@@ -77,8 +89,10 @@ class Training(Model):
         description="Standard deviation of the target Gaussian, heatmap px (simcc: bins); megvii and regression "
         "have none.",
     )  # fmt: skip
-    epochs: Count = Field(description="Training epochs.")
-    validate_every: Count = Field(1, description="Epochs between validations; at most `epochs`.")
+    epochs: Epochs = Field(
+        description="Training epochs; 0: `init` holds weights of the whole network, which is only evaluated."
+    )
+    validate_every: Count = Field(1, description="Epochs between validations; at most `epochs`, where there are any.")
     batch_size: Count = Field(description="Samples per iteration.")
     accumulate: Count = Field(
         1, description="Iterations whose gradients make one weight update of batch_size x accumulate samples."
@@ -92,6 +106,14 @@ class Training(Model):
     amp: Literal[True, False, "float16", "bfloat16"] = Field(
         False, description="Mixed precision: true (float16 on CUDA, bfloat16 on CPU), float16, bfloat16, or false."
     )
+    evaluation: EvaluationChange = Field(
+        default_factory=EvaluationChange,
+        description="What is evaluated otherwise than the study says; cells that differ only here are trained once.",
+    )
+
+    def evaluated(self, evaluation: Evaluation) -> Evaluation:
+        """How this configuration is evaluated in a study that says `evaluation`."""
+        return evaluation.changed(self.evaluation)
 
     @property
     def effective_batch_size(self) -> int:
@@ -124,7 +146,9 @@ class Training(Model):
             fitting.check(self)
         except fitting.MisfitError as misfit:
             raise refuse(misfit.found, misfit.expected, misfit.hint) from misfit
-        if self.validate_every > self.epochs:
+        if self.epochs == 0 and self.init is None:
+            raise refuse("epochs 0 without init", "init, the weights that are evaluated, where nothing is trained")
+        if self.validate_every > self.epochs > 0:
             raise refuse(
                 f"validate_every {self.validate_every} with epochs {self.epochs}",
                 "validate_every of at most epochs, or the study's metric is never measured",

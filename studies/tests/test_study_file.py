@@ -70,7 +70,7 @@ GOLDEN = [
     (("lr: 1e-3", "lr: .nan"), "study.yaml:14:31: baseline.optimizer.lr: found .nan, expected a finite number"),
     (("model: resnet_tiny", "model: resnet5"), "study.yaml:9:10: baseline.model: found 'resnet5', expected a preset"),
     (("coco/AP", "coco/APP"), "study.yaml:7:9: metric: found 'coco/APP', expected one of coco/AP, "),
-    (("coco/AP", "nme"), "(only coco/* metrics can be trained for now)"),
+    (("coco/AP", "nme"), "study.yaml:7:9: metric: found nme with keypoints cats, expected evaluation.nme_keypoints"),
     (("keypoints: cats", "keypoints: cat"), "study.yaml:3:14: dataset.keypoints: found 'cat', expected one of cats"),
     (
         ("batch_size:", "batchsize:"),

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 import sqlalchemy as sa
 
 from posestudy.errors import NotFoundError
-from posestudy.ledger import claims, epochs, interventions, projected, reading, stages
+from posestudy.ledger import claims, epochs, interventions, known, projected, reading, stages
 from posestudy.ledger.clock import DatabaseClock
 from posestudy.ledger.connection import ConstraintError, Database
 from posestudy.ledger.migrate import migrate
@@ -19,6 +19,7 @@ from posestudy.ledger.records import (
     ProjectedRun,
     Snapshot,
     StudyRecord,
+    TrainedAlike,
     ValueRecord,
     WithdrawStages,
 )
@@ -146,6 +147,10 @@ class Ledger:
         """
         settling = self._database.settling(lease_s)
         return self._database.write(lambda c: claims.claim(c, name, owner, lease_s, settling=settling))
+
+    def trained_alike(self, uid: str) -> tuple[TrainedAlike, ...]:
+        """Completed trials whose weights the trial `uid` would train again; it may evaluate them instead."""
+        return self._database.read(lambda c: known.trained_alike(c, uid))
 
     def renew(self, uid: str, fence: int, lease_s: float) -> bool:
         """Lengthen the lease to `lease_s` from now, even late; false: the fence is not mine, stop the trial."""

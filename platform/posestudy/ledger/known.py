@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from posestudy.ledger import reading, schema
 from posestudy.ledger.clock import DatabaseClock
 from posestudy.ledger.epochs import summary
-from posestudy.ledger.records import Json, KnownResult, NewCell
+from posestudy.ledger.records import Checkpoint, Json, KnownResult, NewCell, TrainedAlike
 from posestudy.vocabulary import METRICS, Outcome, TrialState
 
 WITHDRAWN = "withdrawn: the study file was edited and does not ask for it any more"
@@ -131,6 +131,35 @@ def reusable(connection: sa.Connection, study: sa.RowMapping, key: str, seed: in
         if numbers is not None:
             return _taken_over(connection, row, numbers)
     return None
+
+
+def trained_alike(connection: sa.Connection, uid: str) -> tuple[TrainedAlike, ...]:
+    """Completed trials that were trained as the trial `uid` is to be, with the same seed, as far as its study reuses.
+
+    Those of its own study come first, then the latest. Whether their files are still there is not known here.
+    """
+    cell, trial, study = schema.cell, schema.trial, schema.study
+    asked = connection.execute(
+        sa.select(trial.c.study_id, trial.c.seed, cell.c.training_key, study.c.document)
+        .select_from(trial.join(cell).join(study, trial.c.study_id == study.c.id))
+        .where(trial.c.uid == uid)
+    ).one()
+    scope = asked.document.get("reuse", "home")
+    if scope == "none" or asked.training_key is None:
+        return ()
+    own = trial.c.study_id == asked.study_id
+    query = (
+        sa.select(trial.c.uid, trial.c.number, trial.c.ckpt_path, trial.c.ckpt_sha, trial.c.ckpt_epoch, study.c.name)
+        .select_from(trial.join(cell).join(study, trial.c.study_id == study.c.id))
+        .where(cell.c.training_key == asked.training_key, trial.c.seed == asked.seed, trial.c.uid != uid)
+        .where(trial.c.outcome == Outcome.COMPLETED, trial.c.ckpt_path.is_not(None))
+        .order_by(sa.case((own, 0), else_=1), trial.c.ended.desc())
+    )
+    rows = connection.execute(query if scope == "home" else query.where(own))
+    return tuple(
+        TrainedAlike(row.name, row.number, row.uid, Checkpoint(row.ckpt_path, row.ckpt_sha, row.ckpt_epoch))
+        for row in rows
+    )
 
 
 def _built_elsewhere(source: Json | None) -> bool:

@@ -95,7 +95,8 @@ class TrialRecord:
         optuna: `{"params", "distributions", "system_attrs"}` for trials of a search, else empty.
         final_*, best_*: the study's metric at the last and at the best evaluated epoch.
         duration_s: seconds of training over all attempts; peak_memory_mb: MiB, process or device.
-        provenance: torch version, threads, device, host, git commit...: what rows of one table may differ in.
+        provenance: torch version, threads, device, host, git commit...: what rows of one table may differ in; of a
+            trial that only evaluated another one's weights also `evaluated`: that trial's `{"study", "number", "uid"}`.
         source: where the result of a trial comes from that was not trained here (`KnownResult.source`); None: trained.
         profile: what the network costs to run, as `posestudy_runner.profiling` measured it; None: not measured.
     """
@@ -295,6 +296,21 @@ class Checkpoint:
     path: str
     sha: str
     epoch: int
+
+
+@dataclass(frozen=True)
+class TrainedAlike:
+    """A finished trial whose weights another one need not train: it only evaluates them.
+
+    Attributes:
+        study, number, uid: whose they are; the evaluating trial keeps them as `provenance["evaluated"]`.
+        checkpoint: after its last epoch.
+    """
+
+    study: str
+    number: int
+    uid: str
+    checkpoint: Checkpoint
 
 
 @dataclass(frozen=True)

@@ -191,7 +191,8 @@ class _Growth:
             old = self._connection.execute(sa.select(table).where(here)).mappings().first()
             if old is None:
                 raise LedgerError(f"the cell '{name}', which is to get further seeds, is not in that stage")
-            texts = {field: old[field] for field in ("name", "label", "note", "key", "levels", "config")}
+            fields = ("name", "label", "note", "key", "levels", "config", "training_key")
+            texts = {field: old[field] for field in fields}
             have = sa.select(schema.trial.c.seed).where(schema.trial.c.cell_id == old["id"])
             self._add_trials(old["id"], NewCell(**texts, seeds=seeds), list(self._connection.scalars(have)))
 

@@ -236,9 +236,18 @@ def _tags(study: StudyRecord, stage: StageRecord, cell: CellRecord, trial: Trial
     for key in _PROVENANCE:
         if trial.provenance.get(key):
             tags[f"posestudy.{key}"] = str(trial.provenance[key])
+    if trial.profile is not None:
+        # A latency says nothing without what it was measured on.
+        tags["posestudy.profiled_on"] = _place(trial.profile)
     if trial.provenance.get("git_commit"):
         tags["mlflow.source.git.commit"] = str(trial.provenance["git_commit"])
     return {key: cut(value, TAG_LIMIT) for key, value in tags.items() if value}
+
+
+def _place(profile: Json) -> str:
+    width, height = profile["input"]
+    threads = "" if str(profile["device"]).startswith("cuda") else f", {profile['threads']} threads"
+    return f"{profile['device_name']}{threads}, batch {profile['batch']}, {width} x {height} px"
 
 
 def _note(cell: CellRecord, trial: TrialRecord) -> str:

@@ -7,6 +7,7 @@ from posestudy_runner.plugin import compat
 compat.install()
 
 # MMPose loads only after the shims above.
+from posestudy_runner.plugin import regression  # noqa: E402
 from posestudy_runner.plugin.accumulation import EpochwiseAccumulationHook  # noqa: E402
 from posestudy_runner.plugin.amp import DeviceAmpOptimWrapper  # noqa: E402
 from posestudy_runner.plugin.augmentation import (  # noqa: E402
@@ -21,6 +22,7 @@ from posestudy_runner.plugin.seeding import SeedEpochHook, SeedSample  # noqa: E
 from posestudy_runner.plugin.transpose import HRNetS, TransPoseEncoder  # noqa: E402
 
 understand_official_checkpoints()
+regression.install()
 
 __all__ = [
     "DeviceAmpOptimWrapper",

@@ -68,7 +68,7 @@ class EncoderLayer(nn.Module):
         self.dropout2 = nn.Dropout(dropout)
 
     def forward(self, tokens: Tensor, position: Tensor | None) -> Tensor:
-        """Gives what has the shape of `tokens`, `[tokens, batch, d_model]`; `position` is `[tokens, 1, d_model]` or None."""
+        """What has the shape of `tokens`, `[tokens, batch, d_model]`; `position` is `[tokens, 1, d_model]` or None."""
         query = self.query(tokens, position)
         # Without weights torch takes scaled_dot_product_attention, which never holds the whole matrix.
         attended, _ = self.self_attn(query, query, tokens, need_weights=False)
