@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from functools import cache, partial
+from typing import TYPE_CHECKING, Final
 
 from posestudy_reports import attention, tradeoff, tradeoff_figure, training_times, training_times_figure
 from posestudy_reports import gallery as side_by_side
@@ -68,7 +68,7 @@ def _tradeoffs(result: StudyResult) -> tuple[Chart, ...]:
             f"tradeoff_{found.quantity.name}",
             f"{metric.short} against {found.quantity.axis}",
             tradeoff.caption(result, found),
-            partial(tradeoff_figure.tradeoff_figure, found, metric),
+            cache(partial(tradeoff_figure.tradeoff_figure, found, metric)),
             partial(tradeoff_figure.tradeoff_plotly, found, metric),
         )
         for found in tradeoff.tradeoffs(result)
@@ -79,7 +79,7 @@ def _training_times(result: StudyResult) -> tuple[Chart, ...]:
     times = training_times.training_times(result)
     if times is None:
         return ()
-    vector: Any = partial(training_times_figure.training_times_figure, times)
+    vector = cache(partial(training_times_figure.training_times_figure, times))
     plotly = partial(training_times_figure.training_times_plotly, times)
     return (Chart("training_time", "Training time of the cells", training_times.caption(times), vector, plotly),)
 

@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 import synthetic_report
+import zoo_study
+
+from posestudy.home import Home
+from posestudy_reports.sections import Chart
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 QUIET = [
@@ -41,6 +45,29 @@ def test_every_stage_has_its_interactive_curves_and_the_console_is_silent(tmp_pa
     report.write(tmp_path / "out", ["html"])
     document, console = _rendered(tmp_path / "out" / "report.html", tmp_path / "profile")
     assert document.count('class="main-svg"') >= len(report.curves)
+    assert console == []
+
+
+@needs_browser
+@pytest.mark.slow
+def test_the_figures_of_the_study_are_drawn_and_its_pictures_shown(tmp_path: Path) -> None:
+    report = zoo_study.pictured(zoo_study.zoo(), Home.resolve(tmp_path / "home"))
+    report.write(tmp_path / "out", ["html"])
+    page = tmp_path / "out" / "report.html"
+    # What the browser made of the pictures is written where the test can read it.
+    counted = (
+        "<script>addEventListener('load', () => { document.body.dataset.shown = "
+        "[...document.images].filter(i => i.complete && i.naturalWidth > 0).length; });</script>"
+    )
+    page.write_text(page.read_text(encoding="utf-8").replace("</body>", counted + "</body>"), encoding="utf-8")
+    document, console = _rendered(page, tmp_path / "profile")
+    charts = [f.name for s in report.sections for f in s.figures if isinstance(f, Chart)]
+    assert len(charts) == 4
+    for name in charts:
+        figure = document.partition(f'<figure id="figure-{name}">')[2].partition("</figure>")[0]
+        assert 'class="main-svg"' in figure
+        assert figure.count('class="point"') >= 5
+    assert 'data-shown="4"' in document
     assert console == []
 
 

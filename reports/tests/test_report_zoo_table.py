@@ -85,8 +85,6 @@ def test_what_is_not_known_is_a_dash(tables):
     large = row(tables["losses"], "large")
     assert [large[key].text for key in ("model", "parameters", "coco/AP")] == ["resnet152", "–", "–"]
     assert tables["losses"].notes[large["label"].marks[0] - 1] == "No number: out of memory."
-    assert row(tables["boxes"], "no_flip")["latency"].text == "26.3"
-    assert row(tables["zoo"], "R-A3")["coco/AR_L"].text == "0.835"
     study = asking("coco/AP75", "gflops", "boxes", "score_mode")
     study.network("baseline", {}, model="resnet50")
     study.trial(scores=(0.1, 0.2))

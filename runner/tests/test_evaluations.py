@@ -6,6 +6,7 @@ import io
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
@@ -145,10 +146,17 @@ def test_an_evaluation_gives_what_mmpose_gives_for_these_weights(trained: tuple[
     config.load_from = found["one/baseline"].ckpt_path
     runner = Runner.from_cfg(config)
     runner.val()
-    ours = json.loads(home.attempts("looked", trial.number)[0].predictions.read_text())
-    assert json.loads((home.root / "by_hand.keypoints.json").read_text()) == ours
-    flipped = json.loads(home.attempts("looked", found["one/same"].number)[0].predictions.read_text())
-    assert flipped != ours, "the flip test made no difference"
+    ours, by_hand, flipped = (
+        np.array([one["keypoints"] for one in json.loads(file.read_text())])
+        for file in (
+            home.attempts("looked", trial.number)[0].predictions,
+            home.root / "by_hand.keypoints.json",
+            home.attempts("looked", found["one/same"].number)[0].predictions,
+        )
+    )
+    # Thread counts differ, and with them the last bits.
+    assert np.abs(ours - by_hand).max() < 1e-3
+    assert np.abs(ours - flipped).max() > 0.1, "the flip test made no difference"
 
 
 def test_a_submission_holds_every_box_of_the_test_split(trained: tuple[Path, Home, Snapshot], data: Path) -> None:

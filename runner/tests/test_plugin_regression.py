@@ -41,7 +41,7 @@ def trained(head: type[Any], dtype: torch.dtype | None) -> tuple[float, dict[str
     with torch.autocast("cpu", dtype=dtype or torch.bfloat16, enabled=dtype is not None):
         loss = made.loss(features, samples())["loss_kpt"]
     loss.backward()
-    return float(loss), {name: part.grad for name, part in made.named_parameters() if part.grad is not None}
+    return loss.item(), {name: part.grad for name, part in made.named_parameters() if part.grad is not None}
 
 
 @pytest.mark.parametrize("head", HEADS)

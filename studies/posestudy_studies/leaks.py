@@ -27,7 +27,10 @@ CONSEQUENCES: Final[Mapping[str, tuple[str, ...]]] = {
     "loss": (r"model\.head\..*",),
     "sigma": _INPUT,
     # With epochs 0 the weights are evaluated, not started from.
-    "epochs": (r"train_cfg\.max_epochs", r"param_scheduler\..*", r"load_from", r"model\.(backbone\.)?init_cfg.*"),
+    "epochs": (
+        *(r"train_cfg\.max_epochs", r"param_scheduler\..*"),
+        *(r"load_from", r"model\.(backbone\.)?init_cfg.*", r"default_hooks\.checkpoint\..*"),
+    ),
     "validate_every": (r"train_cfg\.val_interval", r"default_hooks\.checkpoint\.interval"),
     "batch_size": (r"train_dataloader\.batch_size",),
     "accumulate": (r"optim_wrapper\.accumulative_counts", r"param_scheduler\..*", r"custom_hooks\..*"),

@@ -36,7 +36,7 @@ ol, .remark { font-size: .82rem; color: #444; padding-left: 1.2rem; } details { 
 code { font-size: .95em; }
 """
 _FIGURES: Final = """figure { margin: 1rem 0 1.8rem; } figure img { max-width: 100%; height: auto; }
-figcaption { font-size: .82rem; color: #444; }
+figure .scroll img { max-width: none; width: 110rem; } figcaption { font-size: .82rem; color: #444; }
 """
 
 
@@ -88,6 +88,7 @@ def _figure(shown: Chart | Picture) -> str:
     else:
         data = base64.b64encode(shown.data).decode()
         body = f'<img src="data:image/jpeg;base64,{data}" alt="{escape(shown.title)}">'
+        body = f'<div class="scroll">{body}</div>' if shown.across else body
     return f'<figure id="figure-{shown.name}">{body}<figcaption>{escape(shown.caption)}</figcaption></figure>'
 
 
