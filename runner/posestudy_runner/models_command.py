@@ -73,6 +73,9 @@ def profile(
     flip_test: Annotated[
         bool, typer.Option("--flip-test", help="Two passes for a prediction: the image and its mirror image.")
     ] = False,
+    threads: Annotated[
+        int | None, typer.Option("--threads", min=1, max=1024, help="Computing threads of a CPU; default: torch's own.")
+    ] = None,
     keypoints: Annotated[
         str, typer.Option("--keypoints", help="A layout: coco, cats, ..., or a YAML file of your own.")
     ] = "coco",
@@ -84,7 +87,7 @@ def profile(
 
     home = Settings.resolve().home
     model = named_models.named(name, size, len(layouts.layout(keypoints).keypoint_names))
-    measured = _measured(model, device, Timing(batch, flip_test))
+    measured = _measured(model, device, Timing(batch, flip_test), threads=threads)
     result = _described(model, named_models.Counts(home), measured)
     if as_json:
         typer.echo(json.dumps(result, indent=2))
@@ -102,10 +105,13 @@ def _say(line: str) -> None:
     typer.echo(line, err=True)
 
 
-def _measured(model: NamedModel, device: str | None, timing: Timing, *, fresh: bool = True) -> Json:
+def _measured(
+    model: NamedModel, device: str | None, timing: Timing, *, threads: int | None = None, fresh: bool = True
+) -> Json:
     """The profile of `model`, kept in the home.
 
     Args:
+        threads: of this process from now on; None leaves them.
         fresh: nothing was computed in this process before.
 
     Raises:
@@ -117,6 +123,8 @@ def _measured(model: NamedModel, device: str | None, timing: Timing, *, fresh: b
     from posestudy_runner import kept_profiles, profiling
 
     place = profiling.chosen_device(device)
+    if threads is not None:
+        torch.set_num_threads(threads)
     try:
         measured = profiling.profile(model.build(place), model.input_size, place, timing, fresh=fresh)
     except (MemoryError, RuntimeError) as error:

@@ -76,7 +76,7 @@ def estimate(
         problems = dataset.problems(study)
         if problems:
             raise InputError(problems)
-        measurements.measure(study, [item.training for item in wanted], settings.home, say)
+        measurements.measure(study, [item.training for item in wanted if not item.only_evaluated], settings.home, say)
     rates = [*costs.history(snapshots, _disk_mb(snapshots, settings)), *measurements.saved(settings.home)]
     places = devices.devices()
     device = "cpu" if places[0].is_cpu else places[0].description

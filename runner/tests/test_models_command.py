@@ -10,6 +10,10 @@ from typing import Any
 
 import pytest
 
+from posestudy_runner import plugin  # noqa: F401
+
+import torch  # isort: skip
+
 from posestudy.commands.app import main
 from posestudy.home import Home
 from posestudy_runner import kept_profiles, models_list, named_models
@@ -138,9 +142,26 @@ def test_a_profile_counts_measures_compares_and_is_kept(capsys: pytest.CaptureFi
     assert f"(a) measured here, p50 on {models_list.settings(found)}; last on {found['date'][:10]}." in text
 
 
-def test_options_reach_the_network(capsys: pytest.CaptureFixture[str], few_models: Home) -> None:
-    options = ("--input", "64x96", "--batch", "2", "--flip-test", "--keypoints", "lspet", "--device", "cpu")
+def test_options_reach_the_network(
+    capsys: pytest.CaptureFixture[str], few_models: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", asked.append)
+    options = (
+        "--threads",
+        "3",
+        "--input",
+        "64x96",
+        "--batch",
+        "2",
+        "--flip-test",
+        "--keypoints",
+        "lspet",
+        "--device",
+        "cpu",
+    )
     text = output(capsys, "profile", "resnet_tiny", *options)
+    assert asked == [3]
     assert "resnet_tiny (ResNet, thin), 64 x 96 px, 14 keypoints" in text
     assert "two passes, flip test" in text
     assert "published" not in text, "published figures are of another size"
@@ -188,8 +209,6 @@ def test_a_mistake_is_a_sentence(capsys: pytest.CaptureFixture[str], arguments: 
 def test_a_gpu_that_is_not_there_is_a_sentence(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, few_models: Home
 ) -> None:
-    import torch
-
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     error = output(capsys, "profile", "resnet_tiny", "--device", "cuda", code=2)
     assert "sees no CUDA device; expected cpu" in error

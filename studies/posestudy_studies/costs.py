@@ -26,12 +26,13 @@ FIRST_S = 5.0
 
 @dataclass(frozen=True)
 class Work:
-    """Trials to be trained of one configuration: their number, and the samples of an epoch and of a validation."""
+    """Trials of one configuration that are still to be run; of some the weights are known and only evaluated."""
 
     stage: str
     cell: str
     training: Training
     trials: int
+    only_evaluated: bool = False
 
 
 @dataclass(frozen=True)
@@ -216,7 +217,7 @@ def estimate(
             continue
         if is_scaled:
             scaled.append(f"{item.stage}/{item.cell}")
-        one = _trial_s(item.training, rate, train_instances, val_instances) / 3600
+        one = _trial_s(item, rate, train_instances, val_instances) / 3600
         hours.setdefault(item.stage, []).extend([min(one, trial_hours or one)] * item.trials)
         disk_mb += item.trials * (rate.disk_mb or 0.0)
         peak = max(peak, rate.peak_memory_mb or 0.0)
@@ -234,9 +235,13 @@ def estimate(
     }
 
 
-def _trial_s(training: Training, rate: Rate, train_instances: int, val_instances: int) -> float:
+def _trial_s(work: Work, rate: Rate, train_instances: int, val_instances: int) -> float:
+    training = work.training
     iterations = math.ceil(train_instances / training.batch_size) * training.epochs
     validations = math.ceil(training.epochs / training.validate_every)
+    if work.only_evaluated:
+        # The best and the last weights, or the given ones.
+        iterations, validations = 0, min(2, max(1, validations))
     return rate.start_s + iterations * rate.iteration_s + validations * val_instances * rate.validation_s
 
 

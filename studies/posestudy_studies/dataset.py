@@ -11,6 +11,7 @@ from typing import Any
 from posestudy.errors import InputError, Problem
 from posestudy_studies import cells, images, layouts, scoring
 from posestudy_studies.annotations import Needs, SplitFacts, inspect_annotations
+from posestudy_studies.evaluation import GROUND_TRUTH
 from posestudy_studies.layouts import Layout
 from posestudy_studies.spec import Dataset, Split, Study
 
@@ -149,20 +150,37 @@ def _inspect_split(
 
 
 def _inspect_boxes(seen: Inspection, study: Study, root: Path) -> None:
-    if study.evaluation.boxes == "ground_truth":
-        return
-    path = root / study.evaluation.boxes
-    where = "evaluation.boxes"
-    try:
-        data: Any = json.loads(path.read_bytes()) if _inside(root, path) else None
-    except OSError as error:
-        seen.problems.append(Problem(str(path), 0, 0, where, str(error.strerror), "a COCO detection file"))
-        return
-    except (ValueError, RecursionError):
-        data = None
-    if not isinstance(data, list) or not data or not all(isinstance(d, dict) and "bbox" in d for d in data):
-        expected = "a JSON list of detections with image_id, category_id, bbox and score, inside dataset.root"
-        seen.problems.append(Problem(str(path), 0, 0, where, "no detections", expected))
+    for name, where in _detections(study).items():
+        path = root / name
+        try:
+            data: Any = json.loads(path.read_bytes()) if _inside(root, path) else None
+        except OSError as error:
+            seen.problems.append(Problem(str(path), 0, 0, where, str(error.strerror), "a COCO detection file"))
+            continue
+        except (ValueError, RecursionError):
+            data = None
+        if not isinstance(data, list) or not data or not all(isinstance(d, dict) and "bbox" in d for d in data):
+            expected = "a JSON list of detections with image_id, category_id, bbox and score, inside dataset.root"
+            seen.problems.append(Problem(str(path), 0, 0, where, "no detections", expected))
+
+
+def _detections(study: Study) -> dict[str, str]:
+    """Every detection file the study or a level of it names, each with the first key that does."""
+    named: dict[str, str] = {}
+    for key in ("boxes", "test_boxes"):
+        levels: list[tuple[Any, str]] = [
+            (getattr(study.evaluation, key), f"evaluation.{key}"),
+            (getattr(study.baseline.evaluation, key), f"baseline.evaluation.{key}"),
+        ]
+        for i, stage in enumerate(study.stages):
+            for probe in stage.probes():
+                group = probe.levels.get("evaluation")
+                level = probe.levels.get(f"evaluation.{key}", group.get(key) if isinstance(group, dict) else None)
+                levels.append((level, f"stages.{i}.evaluation.{key}"))
+        for level, where in levels:
+            if isinstance(level, str) and level != GROUND_TRUTH:
+                named.setdefault(level, where)
+    return named
 
 
 def _cut(found: list[Problem]) -> list[Problem]:

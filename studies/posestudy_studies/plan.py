@@ -10,6 +10,7 @@ from posestudy.ledger.records import CellRecord, Snapshot, StageRecord
 from posestudy.vocabulary import TrialState
 from posestudy_studies import cells, factors, joint, leaks
 from posestudy_studies.advance import carried_config
+from posestudy_studies.cells import training_key
 from posestudy_studies.costs import Work
 from posestudy_studies.designs.base import BASELINE, Design, Proposal, View
 from posestudy_studies.rehearsal import Rehearsal, Results, nothing
@@ -89,6 +90,7 @@ def work(study: Study, *, snapshot: Snapshot | None = None, results: Results = n
     """
     rehearsed = Rehearsal(study, snapshot).play(results)
     found: list[Work] = []
+    trained: set[str] = set()
     for i, stage in enumerate(_stages(study, rehearsed)):
         have = {c.name: c.id for c in rehearsed.cells if stage.record and c.stage_id == stage.record.id}
         for row in stage.rows:
@@ -99,8 +101,12 @@ def work(study: Study, *, snapshot: Snapshot | None = None, results: Results = n
                 count = 0
             else:
                 count = len(study.seeds(stage.design))
+            key = training_key(study, row.training) if study.reuse != "none" else None
             if count:
-                found.append(Work(stage.design.name, row.name, row.training, count))
+                alike = row.training.epochs == 0 or key in trained
+                found.append(Work(stage.design.name, row.name, row.training, count, only_evaluated=alike))
+            if key is not None:
+                trained.add(key)
     return found
 
 

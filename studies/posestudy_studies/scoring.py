@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from posestudy.errors import PoseStudyError, nearest
+from posestudy_studies import factors
+from posestudy_studies.evaluation import EvaluationChange
 from posestudy_studies.layouts import Layout, layout
 from posestudy_studies.mistakes import Mistake
 
 if TYPE_CHECKING:
-    from posestudy_studies.spec import Evaluation, Study
+    from posestudy_studies.evaluation import Evaluation
+    from posestudy_studies.spec import Study
 
 Config = dict[str, Any]
 
@@ -73,9 +76,40 @@ def nme_pair(evaluation: Evaluation, keypoints: Layout) -> tuple[int, int] | Non
 
 
 def mistakes(study: Study) -> list[Mistake]:
-    """What in `study` forbids measuring its metric, each at the key that is wrong."""
-    found = _complaints(study.metric, study.evaluation, layout(study.dataset.keypoints))
-    return [Mistake(tuple(where.split(".")), *rest) for where, *rest in found]
+    """What forbids measuring the study's metric, or what its evaluations ask for, each at the key that is wrong."""
+    keypoints = layout(study.dataset.keypoints)
+    found = [
+        Mistake(tuple(where.split(".")), *rest)
+        for where, *rest in _of(study, study.baseline.evaluated(study.evaluation), keypoints)
+    ]
+    told = {(mistake.path, mistake.found) for mistake in found}
+    for i, stage in enumerate(study.stages):
+        for probe in stage.probes():
+            if not any(factor.partition(".")[0] == "evaluation" for factor in probe.levels):
+                continue
+            for where, *rest in _of(study, _changed(study, probe.levels), keypoints):
+                # What the study says already is told there.
+                if (tuple(where.split(".")), rest[0]) not in told:
+                    place = probe.places.get(where) or probe.places.get("evaluation") or probe.path
+                    found.append(Mistake(("stages", i, *place), *rest))
+    return list(dict.fromkeys(found))
+
+
+def _changed(study: Study, levels: Mapping[str, Any]) -> Evaluation:
+    """The evaluation of a cell that sets `levels` on the baseline."""
+    config = {"evaluation": study.baseline.evaluation.model_dump(mode="json")}
+    for factor, level in levels.items():
+        if factor.partition(".")[0] == "evaluation":
+            factors.put(config, factor, level)
+    return study.evaluation.changed(EvaluationChange.model_validate(config["evaluation"]))
+
+
+def _of(study: Study, evaluation: Evaluation, keypoints: Layout) -> Iterator[tuple[str, str, str, str]]:
+    """Where, what was found, what was expected, and a hint."""
+    yield from _complaints(study.metric, evaluation, keypoints)
+    if evaluation.submission and study.dataset.test is None:
+        hint = "what is handed in are the predictions of that split"
+        yield "evaluation.submission", "true without dataset.test", "dataset.test, which is predicted", hint
 
 
 def _coco(evaluation: Evaluation) -> Config:

@@ -96,6 +96,7 @@ class RunWriter:
             (attempt.log, None),
             (attempt.best_weights, "weights"),
             (attempt.matches, None),
+            (attempt.submission, None),
         ]
         for folder, name in ((attempt.drawings, "predictions"), (attempt.attention, "attention")):
             files += [(picture, name) for picture in sorted(folder.glob("*.png"))]
