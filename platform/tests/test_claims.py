@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -218,4 +219,50 @@ def test_after_an_outage_running_trials_get_a_lease_of_time_to_renew(
     taken = ledger.claim(STUDY, "second", 0.2)
     assert taken is not None, "one lease after the first contact its claim holds no longer"
     assert taken.trial.fence == 2
+    ledger.close()
+
+
+def test_of_trials_that_train_alike_one_runs_at_a_time(ledger_url: str) -> None:
+    ledger = Ledger.open(ledger_url)
+    record = put_small_study(ledger, cells=("other",))
+    stage = ledger.snapshot(STUDY).stages[0]
+    alike = [replace(new_cell(name, seeds=(0, 1)), training_key="a" * 64) for name in ("first", "second", "third")]
+    none = [replace(new_cell(name), training_key=None) for name in ("given", "given_too")]
+    assert ledger.apply(record.id, [AddCells(stage.id, stage.version, (*alike, *none))])
+    granted = [ledger.claim(STUDY, f"w{i}", 60.0) for i in range(8)]
+    # Of each seed the first; what has no training key waits for nobody.
+    assert [claim and (claim.cell.name, claim.trial.seed) for claim in granted] == [
+        *(("other", 0), ("first", 0), ("first", 1), ("given", 0), ("given_too", 0)),
+        *(None, None, None),
+    ]
+    first = granted[1]
+    assert first is not None
+    assert ledger.trained_alike(first.trial.uid) == ()
+    assert ledger.record_epoch(first.trial.uid, 1, {1: {"coco/AP": 0.1}}, Checkpoint("/runs/1.pth", SHA, 1), 1.0)
+    assert finish(ledger, first)
+    second = ledger.claim(STUDY, "next", 60.0)
+    assert second is not None
+    assert (second.cell.name, second.trial.seed) == ("second", 0)
+    assert ledger.claim(STUDY, "none", 60.0) is None
+    (source,) = ledger.trained_alike(second.trial.uid)
+    assert (source.study, source.number, source.uid) == (STUDY, first.trial.number, first.trial.uid)
+    assert source.checkpoint == Checkpoint("/runs/1.pth", SHA, 1)
+    ledger.close()
+
+
+def test_a_failed_trial_lends_no_weights(ledger_url: str) -> None:
+    ledger = Ledger.open(ledger_url)
+    record = put_small_study(ledger, cells=("other",))
+    stage = ledger.snapshot(STUDY).stages[0]
+    alike = tuple(replace(new_cell(name), training_key="a" * 64) for name in ("first", "second"))
+    assert ledger.apply(record.id, [AddCells(stage.id, stage.version, alike)])
+    ledger.claim(STUDY, "a", 60.0)
+    first = ledger.claim(STUDY, "b", 60.0)
+    assert first is not None
+    options = {"metric": "coco/AP", "direction": Direction.MORE, "peak_memory_mb": None}
+    assert ledger.record_epoch(first.trial.uid, 1, {1: {"coco/AP": 0.1}}, Checkpoint("/runs/1.pth", SHA, 1), 1.0)
+    assert ledger.finish(first.trial.uid, 1, Outcome.DIVERGED, None, **options)
+    second = ledger.claim(STUDY, "c", 60.0)
+    assert second is not None
+    assert ledger.trained_alike(second.trial.uid) == ()
     ledger.close()

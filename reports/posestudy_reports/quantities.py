@@ -104,8 +104,9 @@ def fixed(cell: CellResult, other: CellResult) -> bool:
 
 
 def _weights(trial: TrialRecord) -> str:
-    """The uid of the trial whose weights it evaluated."""
-    source = evaluated(trial)
+    """The uid of the trial that trained what it evaluated."""
+    reused = trial.source if trial.source and trial.source.get("kind") == "reused" else None
+    source = evaluated(trial) or reused
     return str(source.get("uid")) if source else trial.uid
 
 

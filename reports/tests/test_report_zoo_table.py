@@ -199,6 +199,23 @@ def test_what_only_evaluates_has_no_interval_over_trained_seeds():
     assert all(r.seeds for r in by_stage["precision"].rows)
 
 
+def test_a_reused_baseline_is_the_network_that_is_evaluated():
+    study = asking()
+    study.network("baseline", {}, model="resnet50")
+    source = {"kind": "reused", "study": "asking", "stage": "z", "cell": "z", "number": 9, "uid": "9" * 32}
+    study.trial(scores=(0.3,), source=source)
+    study.network("no_flip", {"evaluation.flip_test": False}, model="resnet50")
+    study.trial(scores=(0.29,), provenance={"evaluated": {"study": "asking", "number": 9, "uid": "9" * 32}})
+    study.network("b", {"sigma": 2.0}, model="resnet50")
+    for seed, value in enumerate((0.33, 0.35, 0.34)):
+        study.trial(scores=(value,), seed=seed)
+    by_cell = study.report().comparisons[0].by_cell
+    assert by_cell["no_flip"].seeds is None
+    assert by_cell["b"].seeds is not None
+    remarks = study.report().difference_tables[0].remarks
+    assert "The seeds make no difference to no_flip: the baseline's own weights, or given ones." in remarks
+
+
 def test_every_number_of_the_table_has_its_trial(tables):
     trials = {t.uid for t in zoo().trials}
     for table in tables.values():

@@ -156,6 +156,14 @@ class EpochReporter(Hook):
         self._validating_since = time.monotonic()
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+        """Report what was measured.
+
+        Raises:
+            FloatingPointError: the study's metric is no number: the last update made the weights so.
+        """
+        value = next((v for name, v in (metrics or {}).items() if ledger_name(name) == self._order.metric), 0.0)
+        if not math.isfinite(value):
+            raise FloatingPointError(f"{self._order.metric} was {value} after epoch {runner.epoch}")
         each_s = (time.monotonic() - self._validating_since) / max(1, len(runner.val_dataloader.dataset))
         evaluated = {**ledger_metrics(metrics or {}), "validation_time_s": each_s}
         if self.evaluating is None:

@@ -15,7 +15,7 @@ import posestudy_runner.plugin  # noqa: F401  (before mmpose, which does not imp
 from mmpose.evaluation.metrics import AUC, EPE, NME, PCKAccuracy  # isort: skip
 
 from posestudy_runner.distances import save_distances
-from posestudy_runner.hooks import ledger_metrics
+from posestudy_runner.hooks import EpochReporter, ledger_metrics
 from posestudy_runner.plugin.metrics import LabelledNME, PredictionFile
 from posestudy_studies.scoring import NME_KEYPOINTS
 
@@ -95,7 +95,7 @@ def test_saved_distances_give_the_metrics_back(tmp_path: Path, labelled: float) 
         for name in ("nme", "pck", "auc", "epe"):
             sums, counts = found[f"{name}_sum"].sum(axis=0), found[f"{name}_count"].sum(axis=0)
             assert np.mean(sums / counts) == pytest.approx(stated[name.upper()], rel=1e-5), name
-            assert 0 < stated[name.upper()]
+            assert stated[name.upper()] > 0
 
 
 def test_predictions_are_coco_results_that_name_their_annotation(tmp_path: Path) -> None:
@@ -118,6 +118,13 @@ def test_float32_metrics_reach_the_ledger() -> None:
     assert not isinstance(found["EPE"], float)
     assert ledger_metrics(found) == {"epe": pytest.approx(float(found["EPE"]))}
     assert ledger_metrics({"NME": np.float32("nan"), "coco/AP": -1.0, "PCK": 0.5}) == {"pck": 0.5}
+
+
+def test_an_error_that_is_no_number_means_that_training_diverged() -> None:
+    order: Any = SimpleNamespace(metric="nme", direction="less", device="cpu", floor=None, prunes=False)
+    reporter = EpochReporter(order, SimpleNamespace(), SimpleNamespace())
+    with pytest.raises(FloatingPointError, match="nme was nan after epoch 3"):
+        reporter.after_val_epoch(SimpleNamespace(epoch=3), {"NME": np.float32("nan"), "PCK": 0.0})
 
 
 def test_pairs_are_mmposes() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -75,10 +74,9 @@ def test_a_spread_too_small_for_float16_is_no_infinite_error() -> None:
 
 
 @pytest.fixture
-def stock_prior(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def stock_prior(monkeypatch: pytest.MonkeyPatch) -> None:
     """The flow's density as MMPose has it."""
     monkeypatch.setattr(RealNVP, "prior", property(lambda self: MultivariateNormal(self.loc, self.cov)))
-    yield
 
 
 def diverging(loss: RLELoss) -> torch.Tensor:
@@ -106,6 +104,24 @@ def test_the_density_of_numbers_is_the_stock_one(monkeypatch: pytest.MonkeyPatch
     ours = flow.log_prob(errors)
     monkeypatch.setattr(RealNVP, "prior", property(lambda self: MultivariateNormal(self.loc, self.cov)))
     assert torch.equal(flow.log_prob(errors), ours)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_scores_are_ones_or_one_minus_the_spread(flip: bool) -> None:
+    decoder = {"type": "RegressionLabel", "input_size": (64, 48)}
+    torch.manual_seed(0)
+    features = [(10 * torch.randn(BATCH, CHANNELS, 1, 1),) for _ in range(2)]
+    meta = {"flip_indices": [1, 0, 2, 3, 4], "input_size": (64, 48)}
+    found = {}
+    for head in HEADS:
+        made = head(in_channels=CHANNELS, num_joints=KEYPOINTS, decoder=decoder)
+        batch = [PoseDataSample(metainfo=meta) for _ in range(BATCH)]
+        with torch.no_grad():
+            predictions = made.predict(features if flip else features[0], batch, {"flip_test": flip})
+        found[head] = [one.keypoint_scores for one in predictions]
+    assert all((scores == 1).all() for scores in found[RegressionHead])
+    assert all(((scores > 0) & (scores < 1)).all() for scores in found[RLEHead])
+    assert len({float(value) for scores in found[RLEHead] for value in scores.ravel()}) > BATCH
 
 
 def test_installing_twice_changes_nothing() -> None:

@@ -113,9 +113,12 @@ def test_a_study_says_mmposes_own_config(name: str, chosen: Study) -> None:
     ours = build(chosen, chosen.baseline, 0)
 
     head = theirs["model"]["head"]
-    wing = {"WingLoss": {"omega": 10.0, "epsilon": 2.0}, "SoftWingLoss": {"omega1": 2.0, "omega2": 20.0, "epsilon": 0.5}}
-    rle = {"RLELoss": {"residual": True, "q_distribution": "laplace"}}
-    head["loss"] = {**{**wing, **rle}.get(head["loss"]["type"], {}), **head["loss"]}
+    defaults = {
+        "WingLoss": {"omega": 10.0, "epsilon": 2.0},
+        "SoftWingLoss": {"omega1": 2.0, "omega2": 20.0, "epsilon": 0.5},
+        "RLELoss": {"residual": True, "q_distribution": "laplace"},
+    }
+    head["loss"] = {**defaults.get(head["loss"]["type"], {}), **head["loss"]}
     model = {key: value for key, value in theirs["model"].items() if key != "train_cfg"}
     assert plain(ours["model"]) == plain(model)
 

@@ -94,14 +94,14 @@ def work(study: Study, *, snapshot: Snapshot | None = None, results: Results = n
     for i, stage in enumerate(_stages(study, rehearsed)):
         have = {c.name: c.id for c in rehearsed.cells if stage.record and c.stage_id == stage.record.id}
         for row in stage.rows:
+            key = training_key(study, row.training) if study.reuse != "none" else None
             if row.name in have:
                 mine = [t for t in rehearsed.trials if t.cell_id == have[row.name]]
                 count = sum(t.state is not TrialState.DONE for t in mine)
-            elif row.name == BASELINE and i > 0 and study.reuse != "none":
+            elif row.name == BASELINE and i > 0 and study.reuse != "none" and (key is None or key in trained):
                 count = 0
             else:
                 count = len(study.seeds(stage.design))
-            key = training_key(study, row.training) if study.reuse != "none" else None
             if count:
                 alike = row.training.epochs == 0 or key in trained
                 found.append(Work(stage.design.name, row.name, row.training, count, only_evaluated=alike))

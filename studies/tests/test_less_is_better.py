@@ -107,5 +107,3 @@ def test_an_error_above_one_is_no_share() -> None:
     assert seed_spread.resolved(snapshot, [0.03], [0.031]) is False
     shares = replace(snapshot, study=replace(snapshot.study, document={**snapshot.study.document, "metric": "pck"}))
     assert seed_spread.resolved(shares, [0.03], [0.031]) is None
-
-

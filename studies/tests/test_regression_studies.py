@@ -42,7 +42,8 @@ def scnet() -> Study:
 def cells(study: Study, ordinal: int) -> dict[str, Training]:
     """The cells of a stage that starts from the baseline, by label."""
     stage = study.stages[ordinal]
-    found = {proposal.label: factors.apply(study.baseline, proposal.levels) for proposal in stage.opening(study.baseline)}
+    opened = stage.opening(study.baseline)
+    found = {proposal.label: factors.apply(study.baseline, proposal.levels) for proposal in opened}
     return {stage.baseline_label: study.baseline, **found} if stage.include_baseline else found
 
 
@@ -101,7 +102,8 @@ def test_the_comparison_changes_the_network_or_the_loss_or_both(scnet: Study) ->
 
 def test_heatmaps_stand_beside_regression_on_the_same_backbones(scnet: Study) -> None:
     found = cells(scnet, 2)
-    assert {training.model for training in found.values()} == {"alexnet", "resnet50", "resnet101", "scnet50", "scnet101"}
+    backbones = {"alexnet", "resnet50", "resnet101", "scnet50", "scnet101"}
+    assert {training.model for training in found.values()} == backbones
     for training in found.values():
         config = mmpose_config.build(scnet, training, 0)
         assert config["model"]["head"]["type"] == "HeatmapHead"
