@@ -79,19 +79,19 @@ def mistakes(study: Study) -> list[Mistake]:
     """What forbids measuring the study's metric, or what its evaluations ask for, each at the key that is wrong."""
     keypoints = layout(study.dataset.keypoints)
     found = [
-        Mistake(tuple(where.split(".")), *rest)
-        for where, *rest in _of(study, study.baseline.evaluated(study.evaluation), keypoints)
+        Mistake(tuple(where.split(".")), what, expected, hint)
+        for where, what, expected, hint in _of(study, study.baseline.evaluated(study.evaluation), keypoints)
     ]
     told = {(mistake.path, mistake.found) for mistake in found}
     for i, stage in enumerate(study.stages):
         for probe in stage.probes():
             if not any(factor.partition(".")[0] == "evaluation" for factor in probe.levels):
                 continue
-            for where, *rest in _of(study, _changed(study, probe.levels), keypoints):
+            for where, what, expected, hint in _of(study, _changed(study, probe.levels), keypoints):
                 # What the study says already is told there.
-                if (tuple(where.split(".")), rest[0]) not in told:
+                if (tuple(where.split(".")), what) not in told:
                     place = probe.places.get(where) or probe.places.get("evaluation") or probe.path
-                    found.append(Mistake(("stages", i, *place), *rest))
+                    found.append(Mistake(("stages", i, *place), what, expected, hint))
     return list(dict.fromkeys(found))
 
 

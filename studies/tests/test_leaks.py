@@ -36,6 +36,9 @@ LEVELS: dict[str, Any] = {
     "augmentation": {"flip": {"prob": 0.1}, "half_body": {}},
     "augmentation.translation": {"prob": 0.3},
     "augmentation.scale_rotation.rotation": 10,
+    "augmentation.scale_rotation.shift_prob": 0.3,
+    "evaluation.score_mode": "bbox_rle",
+    "evaluation.flip_test": False,
     "amp": True,
 }
 BASE = {"augmentation.scale_rotation": {}, "schedule": {"milestones": [2], "stretch_from": 4}}

@@ -199,7 +199,7 @@ def test_set_overrides_values_and_names_itself_in_mistakes(tmp_path):
     assert text.startswith("--set dataset.rot=x: dataset.rot: found unknown key 'rot'")
     assert text.endswith("(did you mean 'root'?)")
     [text] = complaints(tmp_path, GOOD, "baseline.epochs=-3")
-    assert text == "--set baseline.epochs=-3: baseline.epochs: found -3, expected a whole number above 0"
+    assert text == "--set baseline.epochs=-3: baseline.epochs: found -3, expected a whole number of at least 0"
     assert "expected key=value" in complaints(tmp_path, GOOD, "nonsense")[0]
     assert "no mapping or list entry" in complaints(tmp_path, GOOD, "stages.7.name=x")[0]
 

@@ -93,7 +93,7 @@ class EncoderLayer(nn.Module):
             count, batch = query.shape[:2]
             queries, keys = (
                 part.reshape(count, batch, heads, size // heads).permute(1, 2, 0, 3)
-                for part in projected.split(size, dim=-1)
+                for part in torch.split(projected, size, dim=-1)
             )
             mean = query.new_zeros(batch, count, count)
             for head in range(heads):
@@ -182,10 +182,14 @@ class TransPoseEncoder(BaseModule):
         self._recorded: list[AttentionMaps] | None = None
         self._take: Callable[[Tensor], Tensor] | None = None
 
+    @property
+    def _layers(self) -> list[EncoderLayer]:
+        return [layer for layer in self.global_encoder.layers if isinstance(layer, EncoderLayer)]
+
     def init_weights(self) -> None:
         """Xavier-uniform for every matrix of the encoder, zero for the attention's biases; other biases are torch's."""
         super().init_weights()
-        for layer in self.global_encoder.layers:
+        for layer in self._layers:
             for parameter in layer.parameters():
                 if parameter.dim() > 1:
                     nn.init.xavier_uniform_(parameter)
@@ -200,7 +204,7 @@ class TransPoseEncoder(BaseModule):
         tokens = features.flatten(2).permute(2, 0, 1)
         position = self._positions(height, width)
         maps: list[Tensor] = []
-        for layer in self.global_encoder.layers:
+        for layer in self._layers:
             if self._recorded is not None:
                 weights = layer.attention(tokens, position)
                 maps.append(weights if self._take is None else self._take(weights))
