@@ -144,3 +144,13 @@ def test_without_data_only_the_data_is_missing(
     assert planned["estimate"]["trials"] == trials
     assert planned["leaks"] == []
     assert all(cell["decided"] for stage in planned["stages"] for cell in stage["cells"])
+
+
+def test_a_loss_or_codec_is_told_by_its_name_and_what_was_set(scnet: Study) -> None:
+    from posestudy_studies.cells import level_text
+
+    rle = cells(scnet, 1)["ResNet-50 + RLE"].model_dump(mode="json")
+    assert level_text(rle["loss"], "loss") == "rle"
+    assert level_text(rle["codec"], "codec") == "regression"
+    assert level_text({**rle["loss"], "residual": False}, "loss") == "type rle, residual off"
+    assert level_text({"type": "msra", "unbiased": True}, "codec") == "type msra, unbiased on"
