@@ -300,7 +300,7 @@ def complaints(*stages, **baseline):
         ),
         (
             stage("bisect", factor="epochs", between=[0, 8], tolerance=1),
-            "0.between.0: found 0, expected a whole number above 0",
+            "0.between.0: found epochs 0 without init",
         ),
         (
             EPOCHS | {"rows": [{"levels": {"epochs": 250}, "label": "9"}]},
