@@ -42,18 +42,21 @@ def _candidate(connection: sa.Connection, study_id: int, *, expired: bool) -> sa
     if expired:
         free = sa.or_(free, sa.and_(_TRIAL.state == TrialState.RUNNING, _TRIAL.lease_until < DatabaseClock()))
     query = sa.select(_TRIAL.uid, _TRIAL.fence, _TRIAL.cell_id, _TRIAL.state, _TRIAL.owner)
-    query = query.join_from(schema.trial, schema.cell).where(_TRIAL.study_id == study_id, free, ~_trained_alike_now())
-    query = query.order_by(_TRIAL.number).limit(1).with_for_update(skip_locked=True, of=schema.trial)
-    return connection.execute(query).mappings().first()
+    query = query.where(_TRIAL.study_id == study_id, free, ~_trained_alike_now()).order_by(_TRIAL.number).limit(1)
+    return connection.execute(query.with_for_update(skip_locked=True, of=schema.trial)).mappings().first()
 
 
 def _trained_alike_now() -> sa.ColumnElement[bool]:
     """Whether an earlier trial that is not done trains the same: its weights will do for this one, too."""
-    cell, trial = schema.cell.alias(), schema.trial.alias()
-    earlier = sa.and_(trial.c.study_id == _TRIAL.study_id, trial.c.number < _TRIAL.number)
-    alike = sa.and_(trial.c.seed == _TRIAL.seed, cell.c.training_key == schema.cell.c.training_key)
-    query = sa.select(trial.c.uid).join_from(trial, cell, trial.c.cell_id == cell.c.id)
-    return query.where(earlier, alike, trial.c.state != TrialState.DONE).correlate(schema.trial, schema.cell).exists()
+    own, cell, trial = schema.cell.alias(), schema.cell.alias(), schema.trial.alias()
+    query = (
+        sa.select(trial.c.uid)
+        .select_from(own.join(cell, cell.c.training_key == own.c.training_key))
+        .join(trial, trial.c.cell_id == cell.c.id)
+        .where(own.c.id == _TRIAL.cell_id, trial.c.study_id == _TRIAL.study_id, trial.c.seed == _TRIAL.seed)
+        .where(trial.c.number < _TRIAL.number, trial.c.state != TrialState.DONE)
+    )
+    return query.correlate(schema.trial).exists()
 
 
 def claim(connection: sa.Connection, name: str, owner: str, lease_s: float, *, settling: bool) -> Claim | None:
