@@ -78,7 +78,7 @@ def main(order: TrialOrder, control: Control) -> Ending:
     last = order.last_epoch if reporter.evaluated is None else reporter.evaluated
     _keep_matches(runner, order.paths, last)
     _illustrate(runner, order.paths)
-    message = _submit(runner, config, ending.message)
+    message = _submit(runner, ending.message)
     _show_attention(runner, order.paths)
     _profile(runner, order, control)
     return Ending(ending.outcome, message, peak)
@@ -127,7 +127,9 @@ def prepare(order: TrialOrder) -> Config:
     _keep_predictions(config, paths)
     if training.evaluated(study.evaluation).submission:
         config.test_evaluator["outfile_prefix"] = str(paths.submission).removesuffix(".keypoints.json")
-        config.posestudy_submission = True
+    else:
+        # Nothing is predicted but what is asked for.
+        config.test_dataloader = config.test_evaluator = config.test_cfg = None
     if not training.epochs:
         # Loaded by us, who refuse what is not the whole network.
         config.load_from = None
@@ -190,15 +192,14 @@ def _illustrate(runner: Runner, paths: AttemptPaths) -> None:
         traceback.print_exc()
 
 
-def _submit(runner: Runner, config: Config, message: str | None) -> str | None:
-    """Predict the test split by the weights `_illustrate` left in the model, where that was asked for.
+def _submit(runner: Runner, message: str | None) -> str | None:
+    """Predict the test split by the weights `_illustrate` left in the model, where `prepare` has left one.
 
     Returns `message`, or why there is no such file: what was trained and validated stays what it is.
     """
-    if not config.get("posestudy_submission"):
-        return message
     try:
-        runner.test()
+        if runner.test_loop is not None:
+            runner.test()
     except Exception as error:  # noqa: BLE001 - see above
         traceback.print_exc()
         return f"the test split was not predicted: {error}"
