@@ -21,6 +21,10 @@ from posestudy_runner.transpose_weights import load, state_dict_of
 from posestudy_runner.weights import local_file
 
 
+MOST_TOLD = 2000
+"""Characters of a message that names tensors: another network's file has hundreds."""
+
+
 @dataclass(frozen=True)
 class Weights:
     """A whole network's weights, `source` they were read from, and the epochs they were trained for here."""
@@ -84,7 +88,7 @@ def fill(model: Any, weights: Weights) -> None:
     try:
         model.load_state_dict(weights.state, strict=True)
     except RuntimeError as error:
-        lines = [line.strip() for line in str(error).splitlines()[1:]]
-        raise PoseStudyError(
-            f"the weights {weights.source} are not those of this whole network: {' '.join(lines)}"
-        ) from error
+        told = " ".join(line.strip() for line in str(error).splitlines()[1:])
+        if len(told) > MOST_TOLD:
+            told = f"{told[:MOST_TOLD]} ..."
+        raise PoseStudyError(f"the weights {weights.source} are not those of this whole network: {told}") from error
