@@ -20,7 +20,6 @@ from posestudy_runner.order import TrialOrder
 from posestudy_runner.transpose_weights import load, state_dict_of
 from posestudy_runner.weights import local_file
 
-
 MOST_TOLD = 2000
 """Characters of a message that names tensors: another network's file has hundreds."""
 
