@@ -144,19 +144,11 @@ def parse_size(text: str) -> tuple[int, int]:
 
 def _wanted(variant: str, size: str, keypoints: int) -> dict[str, Any]:
     """The tensors of the network, without memory behind them."""
-    from posestudy_runner import plugin  # isort: skip  # noqa: F401
     import torch
-    from mmengine.registry import DefaultScope
-    from mmpose.registry import MODELS
 
-    from posestudy_studies import network_config, recipes
-    from posestudy_studies.spec import Evaluation
+    from posestudy_runner import named_models
 
-    training = resized(recipes.recipe(variant).training, size)
-    made = network_config.network(Evaluation(), training, keypoints)
-    with DefaultScope.overwrite_default_scope("mmpose"), torch.device("meta"):
-        model = MODELS.build(made.model)
-    wanted: dict[str, Any] = dict(model.state_dict())
+    wanted: dict[str, Any] = dict(named_models.named(variant, size, keypoints).build(torch.device("meta")).state_dict())
     return wanted
 
 

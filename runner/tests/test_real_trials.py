@@ -17,6 +17,7 @@ import cv2
 import pytest
 import torch
 from rich.console import Console
+from same_tensors import assert_equal_tensors
 from standin_pool import in_background, until
 
 from posestudy.home import AttemptPaths, Home
@@ -140,20 +141,6 @@ def assert_equal_results(left: Run, right: Run) -> None:
     assert_equal_tensors(best, other_best)
     assert final["meta"]["epoch"] == other_final["meta"]["epoch"] == EPOCHS
     assert values == other_values
-
-
-def assert_equal_tensors(left: Any, right: Any) -> None:
-    if isinstance(left, torch.Tensor):
-        assert torch.equal(left, right)
-    elif isinstance(left, dict):
-        assert left.keys() == right.keys()
-        for key in left:
-            assert_equal_tensors(left[key], right[key])
-    elif isinstance(left, list):
-        for a, b in zip(left, right, strict=True):
-            assert_equal_tensors(a, b)
-    else:
-        assert left == right
 
 
 def test_a_trial_leaves_its_files_and_numbers(undisturbed: Run) -> None:

@@ -14,6 +14,7 @@ import pytest
 import torch
 from face_data import draw_faces
 from rich.console import Console
+from same_tensors import assert_equal_tensors
 from standin_pool import in_background, until
 
 from posestudy.home import AttemptPaths, Home
@@ -160,20 +161,6 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, cats: Path) -> Run:
     return run
 
 
-def assert_equal(left: Any, right: Any) -> None:
-    if isinstance(left, torch.Tensor):
-        assert torch.equal(left, right)
-    elif isinstance(left, dict):
-        assert left.keys() == right.keys()
-        for key in left:
-            assert_equal(left[key], right[key])
-    elif isinstance(left, list):
-        for a, b in zip(left, right, strict=True):
-            assert_equal(a, b)
-    else:
-        assert left == right
-
-
 def test_rle_learns_under_mixed_precision_and_keeps_its_flow(undisturbed: Run) -> None:
     losses, errors = undisturbed.curve("rle", "loss"), undisturbed.curve("rle", "epe")
     assert losses[-1] < losses[0] - 5
@@ -207,9 +194,9 @@ def test_an_interrupted_rle_trial_ends_as_an_undisturbed_one(tmp_path: Path, cat
     run.pool().run(1)
     assert run.trials()["rle"].fence == 2
     (final, best, values), (other, other_best, other_values) = run.result(), undisturbed.result()
-    assert_equal(final["state_dict"], other["state_dict"])
-    assert_equal(final["optimizer"], other["optimizer"])
-    assert_equal(best, other_best)
+    assert_equal_tensors(final["state_dict"], other["state_dict"])
+    assert_equal_tensors(final["optimizer"], other["optimizer"])
+    assert_equal_tensors(best, other_best)
     assert values == other_values
 
 

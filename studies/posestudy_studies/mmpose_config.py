@@ -9,6 +9,7 @@ from typing import Any
 from posestudy.vocabulary import METRICS, Direction
 from posestudy_studies import network_config, scoring
 from posestudy_studies.augmentation import Augmentation
+from posestudy_studies.evaluation import GROUND_TRUTH
 from posestudy_studies.layouts import Layout, layout
 from posestudy_studies.python_source import assignments
 from posestudy_studies.spec import Dataset, Split, Study
@@ -80,14 +81,14 @@ def _data(study: Study, training: Training, seed: int, codec: Config, keypoints:
     ]
     val_pipeline = [*load, crop, {"type": "PackPoseInputs"}]
     val = _dataset(data, data.val, metainfo, val_pipeline, test_mode=True)
-    if evaluation.boxes != "ground_truth":
+    if evaluation.boxes != GROUND_TRUTH:
         val["bbox_file"] = _join(data.root, evaluation.boxes)
     val_loader = _loader(val)
     val_scoring = scoring.evaluators(study.metric, evaluation, keypoints, val["ann_file"])
     test_loader, test_scoring = val_loader, val_scoring
     if data.test is not None:
         test = _dataset(data, data.test, metainfo, val_pipeline, test_mode=True, keep_unlabelled=True)
-        if evaluation.test_boxes != "ground_truth":
+        if evaluation.test_boxes != GROUND_TRUTH:
             test["bbox_file"] = _join(data.root, evaluation.test_boxes)
         test_loader = _loader(test)
         test_scoring = scoring.handed_in(evaluation, keypoints, f"work_dirs/{study.study}/test")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from posestudy.errors import PoseStudyError, nearest
 from posestudy_studies import factors
-from posestudy_studies.evaluation import EvaluationChange
+from posestudy_studies.evaluation import GROUND_TRUTH, EvaluationChange
 from posestudy_studies.layouts import Layout, layout
 from posestudy_studies.mistakes import Mistake
 
@@ -143,9 +143,9 @@ def _complaints(metric: str, evaluation: Evaluation, keypoints: Layout) -> Itera
         yield "metric", f"nme with keypoints {keypoints.name}", expected, f"known for {', '.join(NME_KEYPOINTS)}"
     if pair is not None and pair[0] == pair[1]:
         yield "evaluation.nme_keypoints", f"{names[pair[0]]} twice", "two keypoints", ""
-    if evaluation.boxes != "ground_truth":
+    if evaluation.boxes != GROUND_TRUTH:
         hint = "a detection has no true keypoints to measure a distance to; coco/* metrics match them"
-        yield "evaluation.boxes", f"{evaluation.boxes!r} with metric {metric}", "ground_truth", hint
+        yield "evaluation.boxes", f"{evaluation.boxes!r} with metric {metric}", GROUND_TRUTH, hint
 
 
 def _index(point: str | int, names: Sequence[str]) -> int:
