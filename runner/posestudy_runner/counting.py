@@ -53,6 +53,7 @@ def count(model: nn.Module, input_size: tuple[int, int]) -> Work:
                 torch.device("meta"),
             )
         except (NotImplementedError, RuntimeError):
+            # An operator that knows no shapes alone; what is wrong with the network itself shows in the real pass.
             device = next((tensor.device for tensor in own.values()), torch.device("cpu"))
             counted = _counted(lambda x: model(x, None, mode="tensor"), input_size, device)
     parameters = list(model.parameters())
