@@ -55,6 +55,11 @@ class AttemptPaths:
         return self.folder / "predictions.keypoints.json"
 
     @property
+    def best_predictions(self) -> Path:
+        """The same of the best evaluated epoch."""
+        return self.folder / "best.keypoints.json"
+
+    @property
     def matches(self) -> Path:
         """Which predictions of the last validation met which ground truth, per image (`posestudy_runner.matches`)."""
         return self.folder / "matches.npz"

@@ -56,7 +56,8 @@ class TrialFiles:
         return Checkpoint(str(final), sha256_file(final), epoch)
 
     def save_best(self, model: torch.nn.Module) -> str:
-        """The weights of `model` as the best so far; the ones before stay as the fallback. Returns the sha256."""
+        """The weights of `model` as the best so far, with the predictions of the validation that found them so; the
+        ones before stay as the fallback. Returns the sha256 of the weights."""
         final = self.paths.best_weights
         inner: Any = model.module if is_model_wrapper(model) else model
 
@@ -65,15 +66,21 @@ class TrialFiles:
                 torch.save(weights_to_cpu(inner.state_dict()), file)
 
         self._replace(final, write)
+        if self.paths.predictions.is_file():
+            self._copy(self.paths.predictions, self.paths.best_predictions)
         return sha256_file(final)
 
     def adopt_best(self, best: Best, folder: Path) -> bool:
-        """Copy the best weights an earlier attempt wrote in `folder`; False where they are not there any more."""
+        """Copy the best weights an earlier attempt wrote in `folder`, and what they predicted; False where the weights
+        are not there any more."""
         if folder == self.paths.folder:
             return True
-        for source in (AttemptPaths(folder).best_weights, fallback_of(AttemptPaths(folder).best_weights)):
+        weights, predicted = AttemptPaths(folder).best_weights, AttemptPaths(folder).best_predictions
+        for source, beside in ((weights, predicted), (fallback_of(weights), fallback_of(predicted))):
             if source.exists() and sha256_file(source) == best.sha:
                 self._copy(source, self.paths.best_weights)
+                if beside.exists():
+                    self._copy(beside, self.paths.best_predictions)
                 return True
         return False
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posestudy.durable import write_bytes
+from posestudy_runner.matches import digest
 
 Floats = NDArray[np.float64]
 
@@ -21,7 +22,8 @@ def save_distances(runner: Any, predictions: Path, final: Path, epoch: int) -> b
 
     Each is a mean over groups (the keypoints for PCK and AUC, else one) of sum / count. The file is a compressed `.npz`
     without pickles: `image_ids` int64 [I] (images with an instance, ascending), `epoch` int64, and for each metric
-    under its ledger name `nme_sum` and `nme_count`, float64 [I, groups].
+    under its ledger name `nme_sum` and `nme_count`, float64 [I, groups]. `predictions_sha256` uint8 [32] is of the
+    file they were made from.
 
     Args:
         runner: an MMEngine runner whose validation evaluator holds MMPose's metrics.
@@ -32,22 +34,34 @@ def save_distances(runner: Any, predictions: Path, final: Path, epoch: int) -> b
     metrics = {type(metric).__name__: metric for metric in runner.val_evaluator.metrics}
     if not predictions.is_file() or not metrics.keys() & {"LabelledNME", "NME", "PCKAccuracy", "AUC", "EPE"}:
         return False
-    predicted = {row["id"]: row["keypoints"] for row in json.loads(predictions.read_text(encoding="utf-8"))}
-    dataset = runner.val_dataloader.dataset
+    arrays = measured(metrics, runner.val_dataloader.dataset, predictions)
+    if not arrays:
+        return False
+    stream = io.BytesIO()
+    np.savez_compressed(stream, epoch=np.int64(epoch), **arrays)  # type: ignore[arg-type]
+    write_bytes(final, stream.getvalue())
+    return True
+
+
+def measured(metrics: Mapping[str, Any], dataset: Any, predictions: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of `save_distances` but `epoch`, from MMPose's metrics by class name and data set; none where nothing
+    of it was predicted."""
+    written = predictions.read_bytes()
+    predicted = {row["id"]: row["keypoints"] for row in json.loads(written)}
     infos = [info for info in map(dataset.get_data_info, range(len(dataset))) if info["id"] in predicted]
     if not infos:
-        return False
+        return {}
     points = np.array([np.reshape(predicted[info["id"]], (-1, 3))[:, :2] for info in infos], dtype=np.float64)
     image_ids, places = np.unique([int(info["img_id"]) for info in infos], return_inverse=True)
-    arrays: dict[str, NDArray[Any]] = {"image_ids": image_ids.astype(np.int64), "epoch": np.asarray(epoch)}
+    arrays: dict[str, NDArray[Any]] = {
+        "image_ids": image_ids.astype(np.int64),
+        "predictions_sha256": digest(written),
+    }
     for name, sums, counts in _parts(infos, points, metrics):
         for key, rows in ((f"{name}_sum", sums), (f"{name}_count", counts)):
             arrays[key] = np.zeros((len(image_ids), rows.shape[1]))
             np.add.at(arrays[key], places.ravel(), rows)
-    stream = io.BytesIO()
-    np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
-    write_bytes(final, stream.getvalue())
-    return True
+    return arrays
 
 
 def _parts(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import json
 from pathlib import Path
@@ -26,6 +27,7 @@ def save_matches(runner: Any, predictions: Path, final: Path, epoch: int) -> boo
     `thresholds` float64 [T] (OKS), `dt_image` int64 [D] (index into `image_ids`), `dt_score` float64 [D],
     `dt_matched` and `dt_ignored` bool [T, D], `gt_count` int64 [I] (ground truths that count), `epoch` int64. D is in
     the order in which COCOeval puts images together, before its stable sort by score; the area range is `all`.
+    `predictions_sha256` uint8 [32] is of the file they were made from.
 
     Args:
         runner: an MMEngine runner whose validation evaluator holds MMPose's CocoMetric.
@@ -36,14 +38,17 @@ def save_matches(runner: Any, predictions: Path, final: Path, epoch: int) -> boo
     metric = next((m for m in runner.val_evaluator.metrics if type(m).__name__ == "CocoMetric"), None)
     if metric is None or not predictions.is_file() or metric.iou_type != "keypoints":
         return False
-    found = _evaluated(metric, json.loads(predictions.read_text(encoding="utf-8")))
+    found = evaluated(metric, predictions)
     stream = io.BytesIO()
     np.savez_compressed(stream, epoch=np.int64(epoch), **found)  # type: ignore[arg-type]
     write_bytes(final, stream.getvalue())
     return True
 
 
-def _evaluated(metric: Any, results: list[dict[str, Any]]) -> dict[str, NDArray[Any]]:
+def evaluated(metric: Any, predictions: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of `save_matches` but `epoch`, from a CocoMetric and the COCO results it wrote."""
+    written = predictions.read_bytes()
+    results = json.loads(written)
     truth: COCO = metric.coco
     sigmas = np.asarray(metric.dataset_meta["sigmas"])
     # COCO's loader cannot take an empty list of results.
@@ -81,4 +86,10 @@ def _evaluated(metric: Any, results: list[dict[str, Any]]) -> dict[str, NDArray[
         "dt_matched": np.concatenate([none, *matched], axis=1),
         "dt_ignored": np.concatenate([none, *ignored], axis=1),
         "gt_count": counted,
+        "predictions_sha256": digest(written),
     }
+
+
+def digest(written: bytes) -> NDArray[np.uint8]:
+    """The sha256 of a file's contents, uint8 [32]."""
+    return np.frombuffer(hashlib.sha256(written).digest(), dtype=np.uint8)
