@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from posestudy.ledger.records import Snapshot, TrialRecord
 from posestudy_reports.curves import Curve, curves
+from posestudy_reports.material import Material
 from posestudy_reports.results import StageResult, StudyResult
 from posestudy_reports.saved_matches import SavedMatches
 from posestudy_reports.saved_pictures import SavedPictures
@@ -146,12 +147,23 @@ class StudyReport:
         return tuple(zoo_table(self.result, stage) for stage in self.stages)
 
     @cached_property
+    def material(self) -> Material:
+        """What the sections are made of."""
+        return Material(
+            self.result,
+            lambda: self.comparisons,
+            self._pictures,
+            partial(self._saved.predictions, self.name),
+            partial(self._saved.best_predictions, self.name),
+            self._saved.home,
+        )
+
+    @cached_property
     def sections(self) -> tuple[Section, ...]:
         """What is shown of the study as a whole: trade-offs, training times, galleries; those with content."""
         from posestudy_reports.sections import sections
 
-        pictures = self._pictures
-        return sections(self.result, partial(pictures.predictions, self.name), partial(pictures.attention, self.name))
+        return sections(self.material)
 
     @cached_property
     def tradeoff(self) -> pd.DataFrame:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 from posestudy.home import AttemptPaths, Home
 from posestudy.ledger.records import Snapshot, TrialRecord
 from posestudy_reports import bootstrap
@@ -12,7 +15,7 @@ class SavedMatches:
     """The matches or distances of trials, each read once. Without a home there are none."""
 
     def __init__(self, home: Home | None = None) -> None:
-        self._home = home
+        self.home = home
         self._read: dict[str, Evidence | None] = {}
 
     def of(self, study: str, trial: TrialRecord) -> Evidence | None:
@@ -22,10 +25,22 @@ class SavedMatches:
         as good as missing; the report then says that it is.
         """
         if trial.uid not in self._read:
-            where = attempts(self._home, study, trial) if self._home else ()
+            where = attempts(self.home, study, trial) if self.home else ()
             found = (_whole(paths) for paths in where)
             self._read[trial.uid] = next((m for m in found if m is not None and m.epoch == trial.final_epoch), None)
         return self._read[trial.uid]
+
+    def predictions(self, study: str, trial: TrialRecord) -> Path | None:
+        """The file of the predictions that gave the trial its final value; None where it is gone."""
+        return self._file(study, trial, lambda paths: paths.predictions)
+
+    def best_predictions(self, study: str, trial: TrialRecord) -> Path | None:
+        """The file of the predictions of its best evaluated epoch, likewise."""
+        return self._file(study, trial, lambda paths: paths.best_predictions)
+
+    def _file(self, study: str, trial: TrialRecord, of: Callable[[AttemptPaths], Path]) -> Path | None:
+        where = attempts(self.home, study, trial) if self.home else ()
+        return next((of(paths) for paths in where if of(paths).is_file()), None)
 
 
 def attempts(home: Home, study: str, trial: TrialRecord) -> tuple[AttemptPaths, ...]:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Final
 
 from posestudy_reports import attention, tradeoff, tradeoff_figure, training_times, training_times_figure
 from posestudy_reports import gallery as side_by_side
+from posestudy_reports.material import Material
 from posestudy_reports.results import StudyResult
+from posestudy_reports.tables import Table
 from posestudy_reports.vector import Form
 
 if TYPE_CHECKING:
@@ -20,13 +22,21 @@ _WIDEST_PX: Final = 3000
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure that is drawn: `vector` gives it as SVG or PDF, 170 mm wide, `plotly` to hover over."""
+    """A figure that is drawn: `vector` gives it as SVG or PDF, `plotly` to hover over.
+
+    Attributes:
+        plotly: None where hovering tells nothing more; a page then shows the vectors.
+        wide: drawn 174 mm wide, for both columns of a page; else 84 mm, for one.
+        priority: 1 stays longest where room is short.
+    """
 
     name: str
     title: str
     caption: str
     vector: Callable[[Form], bytes]
-    plotly: Callable[[], go.Figure]
+    plotly: Callable[[], go.Figure] | None
+    wide: bool = True
+    priority: int = 50
 
 
 @dataclass(frozen=True)
@@ -39,26 +49,33 @@ class Picture:
     data: bytes
     size: tuple[int, int]
     across: bool = False
+    priority: int = 60
 
 
 @dataclass(frozen=True)
 class Section:
-    """A title and its figures, at least one; `name` is safe as part of a file name."""
+    """A title with text, tables and figures, at least one of them; `name` is safe as part of a file name."""
 
     name: str
     title: str
-    figures: tuple[Chart | Picture, ...]
+    figures: tuple[Chart | Picture, ...] = ()
+    texts: tuple[str, ...] = ()
+    tables: tuple[Table, ...] = ()
+    interactive: Callable[[], str] | None = None
+    """HTML that a page shows instead of the figures: self-contained, everything in it escaped already."""
 
 
-def sections(result: StudyResult, predictions: side_by_side.Find, attentions: side_by_side.Find) -> tuple[Section, ...]:
+def sections(material: Material) -> tuple[Section, ...]:
     """Those that have something to show."""
+    result, pictures = material.result, material.pictures
+    study = result.snapshot.study.name
     found = (
         Section("tradeoff", f"{result.metric.short} against cost", _tradeoffs(result)),
         Section("training_time", "Training time", _training_times(result)),
-        Section("gallery", "The same images side by side", _gallery(result, predictions)),
-        Section("attention", "Attention", _attention(result, attentions)),
+        Section("gallery", "The same images side by side", _gallery(result, partial(pictures.predictions, study))),
+        Section("attention", "Attention", _attention(result, partial(pictures.attention, study))),
     )
-    return tuple(section for section in found if section.figures)
+    return tuple(section for section in found if section.figures or section.texts or section.tables)
 
 
 def _tradeoffs(result: StudyResult) -> tuple[Chart, ...]:

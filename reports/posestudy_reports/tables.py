@@ -60,6 +60,12 @@ class Table:
     """What holds for the whole table and has no mark."""
     compact: bool = False
     """Many short columns: set small, and across the page where the text is not wide enough for them."""
+    caption: str = ""
+    """A sentence under or over it in print; the title where it is empty."""
+    label: str = ""
+    """What a paper refers to it by; made of the name where it is empty."""
+    priority: int = 20
+    """1 stays longest where room is short."""
 
 
 def stage_table(result: StudyResult, stage: StageResult, comparison: Comparison) -> Table:

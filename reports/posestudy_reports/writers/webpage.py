@@ -65,7 +65,9 @@ def page(report: StudyReport) -> str:
             parts.append(_plot(learning_curves_plotly(pieces.curves, report.result.metric), f"curves-{i + 1}"))
     for section in report.sections:
         parts.append(f"<h2>{escape(section.title)}</h2>")
-        parts += [_figure(shown) for shown in section.figures]
+        parts += [f"<p>{escape(text)}</p>" for text in section.texts]
+        parts += [html_table(table) for table in section.tables]
+        parts += [section.interactive()] if section.interactive else [_figure(shown) for shown in section.figures]
     style = _STYLE + (_FIGURES if report.sections else "")
     head = (
         f'<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -83,8 +85,11 @@ def _plot(figure: go.Figure, name: str) -> str:
 
 def _figure(shown: Chart | Picture) -> str:
     """A figure of the study with its caption; pixels are in the page itself."""
-    if isinstance(shown, Chart):
+    if isinstance(shown, Chart) and shown.plotly:
         body = _plot(shown.plotly(), shown.name)
+    elif isinstance(shown, Chart):
+        data = base64.b64encode(shown.vector("svg")).decode()
+        body = f'<img src="data:image/svg+xml;base64,{data}" alt="{escape(shown.title)}">'
     else:
         data = base64.b64encode(shown.data).decode()
         body = f'<img src="data:image/jpeg;base64,{data}" alt="{escape(shown.title)}">'

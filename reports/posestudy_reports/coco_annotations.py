@@ -1,0 +1,86 @@
+"""The annotations of a split as arrays: what the analysis of the data and of the errors reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+class UnreadableAnnotationsError(ValueError):
+    """A file that is not COCO keypoint JSON of this many keypoints."""
+
+
+@dataclass(frozen=True)
+class Annotated:
+    """I images and N instances with K keypoints, both in order of their ids.
+
+    Attributes:
+        image_ids: int64 [I], ascending. sizes: float64 [I, 2], width and height, px. files: names of the images.
+        ids: int64 [N], annotation ids. image_of: int64 [N], index of the instance's image.
+        boxes: float64 [N, 4], left, top, width, height, px. areas: float64 [N], px^2, the box's where none is stated.
+        keypoints: float64 [N, K, 3], x and y in px, then COCO's visibility (0 not labelled, 1 hidden, 2 visible).
+        crowd: bool [N].
+    """
+
+    image_ids: NDArray[np.int64]
+    sizes: Floats
+    files: tuple[str, ...]
+    ids: NDArray[np.int64]
+    image_of: NDArray[np.int64]
+    boxes: Floats
+    areas: Floats
+    keypoints: Floats
+    crowd: NDArray[np.bool_]
+
+    @cached_property
+    def labelled(self) -> NDArray[np.bool_]:
+        """[N, K], keypoints with a place."""
+        found: NDArray[np.bool_] = self.keypoints[:, :, 2] > 0
+        return found
+
+
+def read(path: Path, keypoints: int) -> Annotated:
+    """What the file at `path` holds. Instances of images that are not listed are left out.
+
+    Raises:
+        OSError: it cannot be read.
+        UnreadableAnnotationsError: it holds something else.
+    """
+    try:
+        document = json.loads(path.read_bytes())
+        return _arrays(document["images"], document.get("annotations") or [], keypoints)
+    except OSError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        message = f"{path} is no COCO keypoint JSON of {keypoints} keypoints: {error}"
+        raise UnreadableAnnotationsError(message) from error
+
+
+def _arrays(images: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]], keypoints: int) -> Annotated:
+    images = sorted(images, key=lambda image: int(image["id"]))
+    image_ids = [int(image["id"]) for image in images]
+    place = {identity: i for i, identity in enumerate(image_ids)}
+    kept = sorted((row for row in rows if int(row["image_id"]) in place), key=lambda row: int(row["id"]))
+    points = [row.get("keypoints") or [0.0] * 3 * keypoints for row in kept]
+    boxes = np.array([row.get("bbox") or (0, 0, 0, 0) for row in kept], dtype=np.float64).reshape(-1, 4)
+    areas = [row["area"] if row.get("area") else box[2] * box[3] for row, box in zip(kept, boxes, strict=True)]
+    return Annotated(
+        image_ids=np.array(image_ids, dtype=np.int64),
+        sizes=np.array([(i["width"], i["height"]) for i in images], dtype=np.float64).reshape(-1, 2),
+        files=tuple(str(image["file_name"]) for image in images),
+        ids=np.array([int(row["id"]) for row in kept], dtype=np.int64),
+        image_of=np.array([place[int(row["image_id"])] for row in kept], dtype=np.int64),
+        boxes=boxes,
+        areas=np.array(areas, dtype=np.float64),
+        keypoints=np.array(points, dtype=np.float64).reshape(len(kept), keypoints, 3),
+        crowd=np.array([bool(row.get("iscrowd")) for row in kept], dtype=np.bool_),
+    )
