@@ -6,7 +6,7 @@ is drawn; a resample only weighs it. What is left is COCOeval's accumulation, he
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -44,6 +44,7 @@ class Matches:
         dt_matched: bool [T, D]; dt_ignored: bool [T, D], detections that count neither for nor against.
         gt_count: int64 [I], ground truths that count.
         epoch: finished epochs at that validation.
+        predictions_sha256: of the file of predictions they were made from, hexadecimal; empty where that is not known.
     """
 
     image_ids: NDArray[np.int64]
@@ -54,6 +55,7 @@ class Matches:
     dt_ignored: NDArray[np.bool_]
     gt_count: NDArray[np.int64]
     epoch: int
+    predictions_sha256: str = ""
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -84,26 +86,37 @@ def read(path: Path) -> Evidence:
         with np.load(path, allow_pickle=False) as file:
             if "dt_score" not in file:
                 return distances.of({name: file[name] for name in file})
-            found = Matches(
-                image_ids=file["image_ids"].astype(np.int64),
-                thresholds=file["thresholds"].astype(np.float64),
-                dt_image=file["dt_image"].astype(np.int64),
-                dt_score=file["dt_score"].astype(np.float64),
-                dt_matched=file["dt_matched"].astype(np.bool_),
-                dt_ignored=file["dt_ignored"].astype(np.bool_),
-                gt_count=file["gt_count"].astype(np.int64),
-                epoch=int(file["epoch"]),
-            )
+            found = of({name: file[name] for name in file})
     except OSError:
         raise
     except Exception as error:  # a damaged zip raises whatever its damage causes
         raise UnreadableMatchesError(f"{path} holds no matches: {error}") from error
+    return found
+
+
+def of(arrays: Mapping[str, NDArray[Any]]) -> Matches:
+    """The matches in the arrays of a file.
+
+    Raises:
+        KeyError, ValueError: there are none, or they do not fit one another.
+    """
+    found = Matches(
+        image_ids=arrays["image_ids"].astype(np.int64),
+        thresholds=arrays["thresholds"].astype(np.float64),
+        dt_image=arrays["dt_image"].astype(np.int64),
+        dt_score=arrays["dt_score"].astype(np.float64),
+        dt_matched=arrays["dt_matched"].astype(np.bool_),
+        dt_ignored=arrays["dt_ignored"].astype(np.bool_),
+        gt_count=arrays["gt_count"].astype(np.int64),
+        epoch=int(arrays["epoch"]),
+        predictions_sha256=distances.checksum(arrays),
+    )
     images, detections, levels = len(found.image_ids), len(found.dt_score), len(found.thresholds)
     shapes = found.dt_matched.shape, found.dt_ignored.shape
     if shapes != ((levels, detections),) * 2 or found.dt_image.shape != (detections,) or len(found.gt_count) != images:
-        raise UnreadableMatchesError(f"{path} holds no matches: its arrays do not fit one another")
+        raise ValueError("its arrays do not fit one another")
     if detections and not (found.dt_image.min() >= 0 and found.dt_image.max() < images):
-        raise UnreadableMatchesError(f"{path} holds no matches: a detection belongs to no image")
+        raise ValueError("a detection belongs to no image")
     return found
 
 
@@ -197,6 +210,7 @@ def _reading(curve: Reading, at: float | None) -> Reading:
             matches.dt_ignored[levels],
             matches.gt_count,
             matches.epoch,
+            matches.predictions_sha256,
         )
         metric: Floats = curve(kept, weights).mean(axis=1)
         return metric

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import math
+from typing import Final, Literal
 
 from posestudy.home import safe_part
+from posestudy.ledger.records import TrialRecord
 from posestudy.vocabulary import METRICS, Direction, Metric
 from posestudy_reports import words
 from posestudy_reports.addressed import Number
-from posestudy_reports.quantities import QUANTITIES, Range, over_seeds
+from posestudy_reports.comparison import Difference, Interval
+from posestudy_reports.quantities import QUANTITIES, over_seeds
 from posestudy_reports.results import CellResult, Spread, StageResult, StudyResult
 
+Over = Literal["images", "seeds"]
 End = Literal["mean", "low", "high"]
-_ENDS = {"mean": ("", "mean"), "low": ("/low", "smallest"), "high": ("/high", "largest")}
+ENDS: Final[tuple[End, ...]] = ("mean", "low", "high")
+_SAID: Final = {"mean": ("", "mean"), "low": ("/low", "smallest"), "high": ("/high", "largest")}
 
 
 def address(stage: StageResult, cell: CellResult, what: str) -> str:
@@ -35,13 +40,20 @@ def best(result: StudyResult, stage: StageResult, cell: CellResult, end: End = "
     return _spread(result, stage, cell, cell.best, "best", end)
 
 
+def reached(result: StudyResult, stage: StageResult, cell: CellResult, trial: TrialRecord) -> Number:
+    """The best value of a trial that was stopped before its end."""
+    value, metric = trial.best_value or 0.0, result.metric
+    formula = f"best {metric.name} of a trial that was stopped"
+    return Number(address(stage, cell, "best"), words.score(value, metric), value, formula, (trial.uid,))
+
+
 def _spread(
     result: StudyResult, stage: StageResult, cell: CellResult, spread: Spread | None, what: str, end: End
 ) -> Number | None:
     if spread is None:
         return None
     value: float = getattr(spread, end)
-    ending, said = _ENDS[end]
+    ending, said = _SAID[end]
     metric = result.metric
     formula = f"{said} of the {what} {metric.name} over {words.count(spread.count, 'seed')}"
     return Number(address(stage, cell, what + ending), words.score(value, metric), value, formula, _uids(cell))
@@ -57,20 +69,38 @@ def difference(result: StudyResult, stage: StageResult, cell: CellResult) -> Num
     return Number(address(stage, cell, "difference"), text, delta, formula, _uids(cell) + _uids(stage.baseline))
 
 
+def ends(result: StudyResult, stage: StageResult, row: Difference, over: Over) -> tuple[Number, Number]:
+    """Where the interval of a difference begins and ends; `row` must have one over images or seeds as asked."""
+    interval: Interval = getattr(row, over)
+    baseline = stage.baseline.cell.name if stage.baseline else ""
+    formula = f"{{}} end of the interval over {over} ({interval.method}) of the difference from {baseline}"
+    uids = _uids(row.cell) + (_uids(stage.baseline) if stage.baseline else ())
+
+    def end(name: str, value: float) -> Number:
+        where = address(stage, row.cell, f"difference/{over}_{name}")
+        return Number(where, words.difference(value, result.metric), value, formula.format(name), uids)
+
+    return end("low", interval.low), end("high", interval.high)
+
+
 def measured(result: StudyResult, stage: StageResult, cell: CellResult, name: str) -> Number | None:
-    """Any metric by its ledger name, at the last epoch: the mean over the completed trials that have it."""
+    """Any metric by its ledger name, at the final epoch: the mean over the completed trials; None if one lacks it."""
     metric = METRICS.get(name) or Metric(name, "1", Direction.MORE, name, name)
-    last = [v[-1].metrics for t in cell.completed if (v := _evaluated(result, t.uid, name))]
-    spread = Range.of(row[name] for row in last)
-    if spread is None:
+    found = [_at_the_end(result, trial, name) for trial in cell.completed]
+    known = [value for value in found if value is not None]
+    if not known or len(known) < len(found):
         return None
-    formula = f"mean of {name} at the last epoch over {words.count(spread.count, 'seed')}"
+    mean = math.fsum(known) / len(known)
+    formula = f"mean of the final {name} over {words.count(len(known), 'seed')}"
     where = address(stage, cell, safe_part(name.replace("/", "_")))
-    return Number(where, words.score(spread.mean, metric), spread.mean, formula, _uids(cell))
+    return Number(where, words.score(mean, metric), mean, formula, _uids(cell))
 
 
-def _evaluated(result: StudyResult, uid: str, name: str) -> list[Any]:
-    return [value for value in result.values.get(uid, ()) if name in value.metrics]
+def _at_the_end(result: StudyResult, trial: TrialRecord, name: str) -> float | None:
+    if name == result.metric.name:
+        return trial.final_value
+    values = {value.epoch: value.metrics for value in result.values.get(trial.uid, ())}
+    return values.get(trial.final_epoch or 0, {}).get(name)
 
 
 def cost(result: StudyResult, stage: StageResult, cell: CellResult, name: str) -> Number | None:

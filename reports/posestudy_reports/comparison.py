@@ -29,8 +29,6 @@ CONFIDENCE: Final = 0.95
 RESAMPLES: Final = 2000
 FEWEST_PAIRS: Final = 3
 """Fewer pairs of seeds give their range, which has no confidence."""
-_SAME: Final = {"abs_tol": 1e-6, "rel_tol": 1e-5}
-"""MMPose measures distances in float32."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +90,7 @@ class Comparison:
     Attributes:
         images: validation images that were resampled; 0 where no row could be.
         without: numbers of the trials that could not be resampled, by the reason: `missing` matches, `imported`,
-            `other` (matches that do not give the final value), `images` (other ones than the baseline's).
+            `images` (other ones than the baseline's).
     """
 
     rows: tuple[Difference, ...]
@@ -137,8 +135,6 @@ class _Matches:
             matches = self._saved(trial)
             if matches is None or self.metric not in matches.metrics:
                 why = "imported" if imported_from(trial) else "missing"
-            elif not math.isclose(bootstrap.value(matches, self.metric), trial.final_value or 0.0, **_SAME):
-                why = "other"
             elif like is not None and not matches.same_images(like):
                 why = "images"
             else:

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from posestudy.vocabulary import Metric
-from posestudy_reports import bootstrap, words
-from posestudy_reports.comparison import CONFIDENCE, FEWEST_PAIRS, RESAMPLES, Comparison, Difference, Interval
+from posestudy_reports import bootstrap, cell_numbers, words
+from posestudy_reports.addressed import Text, said
+from posestudy_reports.cell_numbers import Over
+from posestudy_reports.comparison import CONFIDENCE, FEWEST_PAIRS, RESAMPLES, Comparison, Difference
 from posestudy_reports.quantities import fixed
 from posestudy_reports.results import StageResult, StudyResult
 from posestudy_reports.tables import Column, Entry, Row, Table
@@ -19,7 +21,6 @@ _PERCENT: Final = f"{CONFIDENCE:.0%}".replace("%", " %")
 _WITHOUT: Final = {
     "missing": "their saved matches are missing",
     "imported": "they were imported",
-    "other": "their saved matches do not give their final value",
     "images": "they were validated on other images than the baseline",
 }
 COLUMNS: Final[dict[str, str]] = {
@@ -62,9 +63,9 @@ def difference_table(
     for row in comparison.rows:
         entries = [
             Entry(row.cell.label),
-            Entry(words.difference(row.value, metric)),
-            _interval(row.images, metric),
-            _interval(row.seeds, metric),
+            Entry(Text(cell_numbers.difference(result, stage, row.cell) or words.difference(row.value, metric))),
+            _interval(result, stage, row, "images"),
+            _interval(result, stage, row, "seeds"),
             Entry(row.verdict or words.DASH),
         ]
         if margin is not None:
@@ -90,10 +91,12 @@ def _margin(margin: float) -> str:
     return f"{margin:g}"
 
 
-def _interval(interval: Interval | None, metric: Metric) -> Entry:
+def _interval(result: StudyResult, stage: StageResult, row: Difference, over: Over) -> Entry:
+    interval = getattr(row, over)
     if interval is None:
         return Entry(words.DASH)
-    ends = f"{words.difference(interval.low, metric)} to {words.difference(interval.high, metric)}"
+    low, high = cell_numbers.ends(result, stage, row, over)
+    ends = said("{low} to {high}", low=low, high=high)
     about = {
         "bootstrap": f"bootstrap, {words.count(interval.count, 'image')}",
         "paired t": f"paired t, {words.count(interval.count, 'seed')}",

@@ -23,12 +23,14 @@ class Distances:
         image_ids: int64 [I], images with an instance, ascending.
         sums, counts: by ledger name of the metric, [I, groups]; the groups are keypoints for pck and auc, else one.
         epoch: finished epochs at that validation.
+        predictions_sha256: of the file of predictions they were made from, hexadecimal; empty where that is not known.
     """
 
     image_ids: NDArray[np.int64]
     sums: Mapping[str, Floats]
     counts: Mapping[str, Floats]
     epoch: int
+    predictions_sha256: str = ""
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -70,8 +72,15 @@ def of(arrays: Mapping[str, NDArray[Any]]) -> Distances:
         {name: arrays[f"{name}_sum"].astype(np.float64) for name in names},
         {name: arrays[f"{name}_count"].astype(np.float64) for name in names},
         int(arrays["epoch"]),
+        checksum(arrays),
     )
     for name in names:
         if found.sums[name].shape != found.counts[name].shape or len(found.sums[name]) != len(image_ids):
             raise ValueError(f"the arrays of {name} do not fit one another")
     return found
+
+
+def checksum(arrays: Mapping[str, NDArray[Any]]) -> str:
+    """The sha256 of the predictions that the arrays were made from, hexadecimal; empty where they do not tell."""
+    found = arrays.get("predictions_sha256")
+    return "" if found is None else bytes(found.astype(np.uint8)).hex()

@@ -132,7 +132,7 @@ def of_values(cell: CellResult) -> list[str]:
 
 def of_outcome(result: StudyResult, cell: CellResult) -> list[str]:
     """Why replicates have no number, and what the ledger knows of it."""
-    notes = []
+    notes = [f"Trial {number} is left out: {why}." for number, why in cell.contradicted.items()]
     missing = [t for t in cell.trials if t not in cell.completed]
     if cell.completed and missing:
         odd = words.listing([f"seed {t.seed} {result.state(t)}" for t in missing])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -40,12 +40,19 @@ class Spread:
         return cls(math.fsum(values) / len(values), min(values), max(values), len(values), (min(epochs), max(epochs)))
 
 
+def uncontested(trial: TrialRecord) -> str:
+    """Nothing is known against the recorded value of `trial`."""
+    del trial
+    return ""
+
+
 @dataclass(frozen=True)
 class CellResult:
-    """A cell and its trials, in order of number."""
+    """A cell and its trials, in order of number; `contradiction` says what speaks against a trial's recorded value."""
 
     cell: CellRecord
     trials: tuple[TrialRecord, ...]
+    contradiction: Callable[[TrialRecord], str] = uncontested
 
     @property
     def label(self) -> str:
@@ -53,7 +60,14 @@ class CellResult:
 
     @cached_property
     def completed(self) -> tuple[TrialRecord, ...]:
-        return tuple(t for t in self.trials if t.outcome is Outcome.COMPLETED and t.final_value is not None)
+        """Those with a final value that nothing contradicts: what every number of the cell is made of."""
+        found = (t for t in self.trials if t.outcome is Outcome.COMPLETED and t.final_value is not None)
+        return tuple(t for t in found if not self.contradiction(t))
+
+    @cached_property
+    def contradicted(self) -> Mapping[int, str]:
+        """By number of the trial, what speaks against its recorded value."""
+        return {t.number: why for t in self.trials if (why := self.contradiction(t))}
 
     @cached_property
     def finals(self) -> tuple[float, ...]:
@@ -95,7 +109,10 @@ class StageResult:
 
     @property
     def reason(self) -> str:
-        """Why the carried cell was carried, without its name before and the full stop behind; may be empty."""
+        """Why the carried cell was carried, without its name before and the full stop behind; may be empty, and is
+        where a value it was decided by is contradicted now."""
+        if any(cell.contradicted for cell in self.cells):
+            return ""
         return (self.stage.carry_reason or "").removeprefix(f"{self.stage.carried}: ").rstrip(".")
 
     def delta(self, result: CellResult) -> float | None:
@@ -132,10 +149,14 @@ class StageResult:
 
 @dataclass(frozen=True)
 class StudyResult:
-    """A study at one moment; `runs` maps trial uids to MLflow run ids."""
+    """A study at one moment; `runs` maps trial uids to MLflow run ids.
+
+    `contradiction` says what speaks against the recorded value of a trial; empty where nothing does.
+    """
 
     snapshot: Snapshot
     runs: Mapping[str, str]
+    contradiction: Callable[[TrialRecord], str] = uncontested
 
     @cached_property
     def metric(self) -> Metric:
@@ -150,7 +171,7 @@ class StudyResult:
         cells: dict[int, list[CellResult]] = {}
         for cell in self.snapshot.cells:
             mine = sorted(trials.get(cell.id, ()), key=lambda t: t.number)
-            cells.setdefault(cell.stage_id, []).append(CellResult(cell, tuple(mine)))
+            cells.setdefault(cell.stage_id, []).append(CellResult(cell, tuple(mine), self.contradiction))
         stages = []
         for stage in sorted(self.snapshot.stages, key=lambda s: s.ordinal):
             mine_too = tuple(sorted(cells.get(stage.id, ()), key=lambda c: c.cell.ordinal))
@@ -192,7 +213,7 @@ class StudyResult:
         if trial.outcome in (Outcome.PRUNED, Outcome.TIMED_OUT) and (last or trial.final_epoch):
             return f"{words.OUTCOMES[trial.outcome]} at epoch {trial.final_epoch or last}"
         if trial.outcome is not None:
-            return words.OUTCOMES[trial.outcome]
+            return "contradicted" if self.contradiction(trial) else words.OUTCOMES[trial.outcome]
         if trial.state is TrialState.RUNNING:
             return f"running, epoch {last}" if last else "running"
         return "waiting"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from posestudy.vocabulary import Metric, Outcome, TrialState
-from posestudy_reports import footnotes, words
+from posestudy_reports import cell_numbers, footnotes, words
+from posestudy_reports.addressed import Number, Text, said
 from posestudy_reports.comparison import NoiseFloor, noise_floor, smallest, spread_near
 from posestudy_reports.expectation import expectation
 from posestudy_reports.quantities import fixed, only_evaluated
 from posestudy_reports.results import CellResult, StageResult, StudyResult
+from posestudy_studies.resolution import Spread
 
 
 def summary(result: StudyResult, disk_bytes: int | None = None) -> tuple[str, ...]:
@@ -20,10 +22,19 @@ def summary(result: StudyResult, disk_bytes: int | None = None) -> tuple[str, ..
     ended = words.listing([f"{n} {words.OUTCOMES[o]}" for o, n in kinds if n])
     time = sum(t.duration_s or 0.0 for t in trials if t.source is None and not only_evaluated(t))
     first = f"The study has {words.count(len(trials), 'trial')} in {words.count(len(result.stages), 'stage')}"
-    first += f"; of the {len(done)} that have ended, {ended}" if done else "; none has ended"
-    first += f". Training took {words.duration(time)} in all, added up over trials." if time else "."
+    first += f"; of the {len(done)} that have ended, {ended}." if done else "; none has ended."
+    if time:
+        took = Number("study/duration", words.duration(time), time, "sum of durations, from the ledger", ())
+        first = said("{first} Training took {took} in all, added up over trials.", first=first, took=took)
     carried = [_carry(result, s) for s in result.stages if s.stage.carried]
-    return (first, *_origins(result), *expectation(result, disk_bytes), *_best(result), *carried, *_noise(result))
+    about = (*_origins(result), *_contested(result), *expectation(result, disk_bytes))
+    return (first, *about, *_best(result), *carried, *_noise(result))
+
+
+def _contested(result: StudyResult) -> tuple[str, ...]:
+    """Which results are left out since their own files speak against them."""
+    found = {n: why for stage in result.stages for cell in stage.cells for n, why in cell.contradicted.items()}
+    return tuple(f"Trial {number} is left out of everything: {why}." for number, why in sorted(found.items()))
 
 
 def _origins(result: StudyResult) -> tuple[str, ...]:
@@ -70,25 +81,32 @@ def _best(result: StudyResult) -> tuple[str, ...]:
     stage, cell = result.best
     so_far = "" if result.snapshot.study.state == "closed" else " so far"
     place = f"{words.quoted(cell.label)} of stage {words.quoted(stage.stage.name)}"
-    text = f"The best cell{so_far} is {place}, {_value(result, cell)}"
+    text = said("The best cell{so_far} is {place}, ", so_far=so_far, place=place)
     origin = result.stages[0]
-    if origin.baseline and origin.baseline.final and cell.final and cell is not origin.baseline:
-        gain = words.difference(cell.final.mean - origin.baseline.final.mean, result.metric)
-        text += f": {gain} against the baseline of the first stage, {_value(result, origin.baseline)}"
-    return (text + ".",)
+    first = origin.baseline
+    if first is None or first.final is None or cell.final is None or cell is first:
+        return (Text(text, _value(result, stage, cell), "."),)
+    gained = cell.final.mean - first.final.mean
+    uids = tuple(t.uid for t in (*cell.completed, *first.completed))
+    formula = f"mean final {result.metric.name} of the best cell minus that of the first baseline"
+    gain = Number("study/gain", words.difference(gained, result.metric), gained, formula, uids)
+    than = _value(result, origin, first)
+    against = said(": {gain} against the baseline of the first stage, {than}.", gain=gain, than=than)
+    return (Text(text, _value(result, stage, cell), against),)
 
 
-def _value(result: StudyResult, cell: CellResult) -> str:
+def _value(result: StudyResult, stage: StageResult, cell: CellResult) -> str:
     """`at AP 0.459 (24 epochs, mean of 3 seeds, 0.451-0.466)`."""
+    mean, low, high = (cell_numbers.final(result, stage, cell, end) for end in cell_numbers.ENDS)
     spread = cell.final
-    if spread is None:
+    if spread is None or mean is None or low is None or high is None:
         return "without a number"
     when = f"epoch {spread.epochs[1]}" if spread.epochs[1] else "weights as given"
-    text = f"at {result.metric.short} {words.score(spread.mean, result.metric)} ({when}"
-    if spread.count > 1:
-        low, high = words.score(spread.low, result.metric), words.score(spread.high, result.metric)
-        return f"{text}, mean of {spread.count} seeds, {low}{words.DASH}{high})"
-    return f"{text}, one seed)"
+    seeds = said("mean of {n} seeds, {low}\u2013{high}", n=spread.count, low=low, high=high)
+    return said(
+        "at {metric} {mean} ({when}, {seeds})",
+        metric=result.metric.short, mean=mean, when=when, seeds=seeds if spread.count > 1 else "one seed",
+    )  # fmt: skip
 
 
 def _carry(result: StudyResult, stage: StageResult) -> str:
@@ -116,13 +134,18 @@ def _floor(floor: NoiseFloor, metric: Metric) -> str:
     if not floor.baseline_seeds:
         whose = "the seeds of its cells"
     spread, most = (floor.sd, floor.df), floor.replicates
-    text = (
-        f"Over {whose} {metric.short} has a standard deviation of {words.precise(floor.sd, metric)}: the smallest "
-        f"difference that can be resolved there is {words.precise(smallest(spread, 1, 1), metric)} between single seeds"
+    text = said(
+        "Over {whose} {metric} has a standard deviation of {sd}: the smallest difference that can be resolved there is "
+        "{single} between single seeds",
+        whose=whose,
+        metric=metric.short,
+        sd=_precise("study/seed_sd", floor.sd, metric, "standard deviation over seeds"),
+        single=_least("study/resolvable/single", spread, (1, 1), metric),
     )
     if most > 1:
-        text += f" and {words.precise(smallest(spread, most, most), metric)} with {most} seeds a cell"
-    return f"{text} (95 %, one comparison)."
+        least = _least("study/resolvable/all", spread, (most, most), metric)
+        text = said("{text} and {least} with {most} seeds a cell", text=text, least=least, most=most)
+    return Text(text, " (95 %, one comparison).")
 
 
 def _gain(result: StudyResult, best: CellResult, baseline: CellResult) -> str:
@@ -134,10 +157,22 @@ def _gain(result: StudyResult, best: CellResult, baseline: CellResult) -> str:
             "first baseline is not known."
         )
     seeds = len(best.finals), len(baseline.finals)
-    least = smallest(spread, *seeds)
     gain = best.final.mean - baseline.final.mean if best.final and baseline.final else 0.0
-    return (
-        f"Taken alone, the best cell differs from the first baseline by {'more' if abs(gain) > least else 'not more'} "
-        f"than the {words.precise(least, result.metric)} that {seeds[0]} and {seeds[1]} seeds can resolve; the tables "
-        "compare all their rows at once and so ask for more."
+    least = _least("study/resolvable/best", spread, seeds, result.metric)
+    return said(
+        "Taken alone, the best cell differs from the first baseline by {more} than the {least} that {left} and {right} "
+        "seeds can resolve; the tables compare all their rows at once and so ask for more.",
+        more="more" if abs(gain) > least.value else "not more",
+        least=least,
+        left=seeds[0],
+        right=seeds[1],
     )
+
+
+def _least(address: str, spread: Spread, seeds: tuple[int, int], metric: Metric) -> Number:
+    value = smallest(spread, *seeds)
+    return _precise(address, value, metric, f"smallest difference that {seeds[0]} and {seeds[1]} seeds resolve at 95 %")
+
+
+def _precise(address: str, value: float, metric: Metric, formula: str) -> Number:
+    return Number(address, words.precise(value, metric), value, formula, ())

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 from posestudy.ledger.records import TrialRecord
 from posestudy.vocabulary import Metric, TrialState
-from posestudy_reports import footnotes, words
+from posestudy_reports import cell_numbers, footnotes, words
+from posestudy_reports.addressed import Number, Text, said
 from posestudy_reports.footnotes import Footnotes
 from posestudy_reports.results import WITHOUT_NUMBERS, CellResult, Spread, StageResult, StudyResult
 
@@ -111,16 +112,15 @@ def _row(
     what = notes.marks(footnotes.of_label(result, stage, cell))
     odd = notes.marks(footnotes.of_values(cell))
     why = notes.marks(footnotes.of_outcome(result, cell))
-    times = [t.duration_s for t in cell.trials if t.duration_s is not None and t.state is TrialState.DONE]
     entries = (
         Entry(", ".join(str(t.number) for t in cell.trials) or words.DASH, footnotes.lines(cell), marks=where),
         Entry(cell.label, marks=what),
         Entry(_policy(result, stage, cell)),
         Entry(_parameters(result, stage, cell)),
-        replace(_numbers(result, cell, cell.final, last=True), emphasis=final),
-        replace(_numbers(result, cell, cell.best, last=False), emphasis=best, marks=odd),
+        replace(_numbers(result, stage, cell, cell.final, last=True), emphasis=final),
+        replace(_numbers(result, stage, cell, cell.best, last=False), emphasis=best, marks=odd),
         _delta(result, stage, comparison, cell),
-        Entry(words.duration(sum(times) / len(times)) if times else words.DASH),
+        Entry(_time(stage, cell)),
         replace(_outcome(result, cell), detail=footnotes.peak(cell), marks=why),
     )
     return _addressed(result, cell, entries)
@@ -131,12 +131,23 @@ def _addressed(result: StudyResult, cell: CellResult, entries: tuple[Entry, ...]
     return Row(entries, uids, tuple(result.runs.get(uid, "") for uid in uids))
 
 
+def _time(stage: StageResult, cell: CellResult) -> str:
+    """The mean training time of the trials that have ended, however they did."""
+    times = {t.uid: t.duration_s for t in cell.trials if t.duration_s is not None and t.state is TrialState.DONE}
+    if not times:
+        return words.DASH
+    mean, where = sum(times.values()) / len(times), cell_numbers.address(stage, cell, "duration")
+    formula = f"mean duration over {words.count(len(times), 'trial')}, from the ledger"
+    return Text(Number(where, words.duration(mean), mean, formula, tuple(times)))
+
+
 def _delta(result: StudyResult, stage: StageResult, comparison: Comparison, cell: CellResult) -> Entry:
     """The difference from the baseline, and below it that it is not resolved, where that is so."""
     delta, compared = stage.delta(cell), comparison.by_cell.get(cell.cell.name)
     if delta is None:
         return Entry(words.DASH)
-    return Entry(words.difference(delta, result.metric), "not resolved" if compared and compared.unresolved else "")
+    text = Text(cell_numbers.difference(result, stage, cell) or words.difference(delta, result.metric))
+    return Entry(text, "not resolved" if compared and compared.unresolved else "")
 
 
 def _policy(result: StudyResult, stage: StageResult, cell: CellResult) -> str:
@@ -163,23 +174,22 @@ def _parameters(result: StudyResult, stage: StageResult, cell: CellResult) -> st
     return words.levels(shown) or words.DASH
 
 
-def _numbers(result: StudyResult, cell: CellResult, spread: Spread | None, *, last: bool) -> Entry:
+def _numbers(result: StudyResult, stage: StageResult, cell: CellResult, spread: Spread | None, *, last: bool) -> Entry:
     """`150: 0.485`, with the range of the seeds below; where there is no final number, an outcome stands.
 
     Weights that were evaluated as they were given have no epoch to tell.
     """
-    metric = result.metric
-    if spread is not None:
+    number = cell_numbers.final if last else cell_numbers.best
+    mean, low, high = (number(result, stage, cell, end) for end in cell_numbers.ENDS)
+    if spread is not None and mean and low and high:
         first, final = spread.epochs
         epochs = str(first) if first == final else f"{first}{words.DASH}{final}"
-        low, high = words.score(spread.low, metric), words.score(spread.high, metric)
-        detail = f"{low}{words.DASH}{high}, n = {spread.count}" if spread.count > 1 else ""
-        mean = words.score(spread.mean, metric)
-        return Entry(f"{epochs}: {mean}" if final else mean, detail)
-    stopped = [t for t in cell.trials if t.best_value is not None and _has_numbers(t)]
+        detail = said("{low}\u2013{high}, n = {n}", low=low, high=high, n=spread.count) if spread.count > 1 else ""
+        return Entry(said("{epochs}: {mean}", epochs=epochs, mean=mean) if final else Text(mean), detail)
+    stopped = [t for t in cell.trials if t.best_value is not None and _has_numbers(t) and not cell.contradiction(t)]
     if stopped and not last:  # pruned or out of time: what it reached is a result, though not one to rank
-        trial = stopped[0]
-        return Entry(f"{trial.best_epoch}: {words.score(trial.best_value or 0.0, metric)}")
+        reached = cell_numbers.reached(result, stage, cell, stopped[0])
+        return Entry(said("{epoch}: {reached}", epoch=stopped[0].best_epoch or 0, reached=reached))
     if not last:
         return Entry(words.DASH)
     return Entry(words.listing(list(dict.fromkeys(result.state(t) for t in cell.trials))) or "not run")

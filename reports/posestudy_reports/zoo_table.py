@@ -7,7 +7,8 @@ from pathlib import PurePath
 from typing import Final
 
 from posestudy.vocabulary import METRICS, Direction, Metric
-from posestudy_reports import footnotes, networks, words
+from posestudy_reports import cell_numbers, footnotes, networks, words
+from posestudy_reports.addressed import Number, Text
 from posestudy_reports.footnotes import Footnotes
 from posestudy_reports.quantities import QUANTITIES, Quantity, devices, over_seeds
 from posestudy_reports.results import CellResult, StageResult, StudyResult
@@ -32,7 +33,7 @@ def zoo_table(result: StudyResult, stage: StageResult) -> Table | None:
     labels = [_label(result, cell, notes) for cell in stage.cells]
     columns, entries = [Column("label", "Cell")], [labels]
     for name in asked:
-        column, mine = _column(result, stage.cells, name, notes)
+        column, mine = _column(result, stage, name, notes)
         columns.append(column)
         entries.append(mine)
     rows = []
@@ -52,18 +53,17 @@ def _label(result: StudyResult, cell: CellResult, notes: Footnotes) -> Entry:
     return Entry(cell.label, marks=notes.marks(why))
 
 
-def _column(
-    result: StudyResult, cells: Sequence[CellResult], name: str, notes: Footnotes
-) -> tuple[Column, list[Entry]]:
+def _column(result: StudyResult, stage: StageResult, name: str, notes: Footnotes) -> tuple[Column, list[Entry]]:
+    cells = stage.cells
     if name in _TEXTS:
         return Column(name, _TEXTS[name]), [Entry(_text(result, cell, name)) for cell in cells]
     if name in QUANTITIES:
         quantity = QUANTITIES[name]
         detail = "latency_p95_ms" if name == "latency" else ""
-        return Column(name, quantity.header, "right", detail), _quantity(result, cells, quantity, notes)
+        return Column(name, quantity.header, "right", detail), _quantity(result, stage, quantity, notes)
     metric = METRICS.get(name) or Metric(name, "1", Direction.MORE, name, name)
     unit = f" [{metric.unit}]" if metric.unit != "1" else ""
-    return Column(name, f"{metric.short}{unit}", "right"), _metric(result, cells, metric)
+    return Column(name, f"{metric.short}{unit}", "right"), _metric(result, stage, metric)
 
 
 def _text(result: StudyResult, cell: CellResult, name: str) -> str:
@@ -80,12 +80,12 @@ def _text(result: StudyResult, cell: CellResult, name: str) -> str:
     return str(value) if name == "score_mode" else "yes" if value else "no"
 
 
-def _quantity(result: StudyResult, cells: Sequence[CellResult], quantity: Quantity, notes: Footnotes) -> list[Entry]:
-    found = [over_seeds(quantity, result, cell) for cell in cells]
+def _quantity(result: StudyResult, stage: StageResult, quantity: Quantity, notes: Footnotes) -> list[Entry]:
+    cells = stage.cells
+    found = [cell_numbers.cost(result, stage, cell, quantity.name) for cell in cells]
     machines = [devices(quantity, result, cell) for cell in cells]
     mixed = len({m for several in machines for m in several}) > 1
-    values = [spread.mean if spread else None for spread in found]
-    texts = [words.DASH if value is None else quantity.text(value) for value in values]
+    values, texts = _values(found), _texts(found)
     # A network is not faster for having been measured on a faster machine.
     plain: list[Emphasis] = ["" for _ in cells]
     emphases = plain if mixed else ranked(values, texts, quantity.direction)
@@ -93,34 +93,35 @@ def _quantity(result: StudyResult, cells: Sequence[CellResult], quantity: Quanti
     for cell, text, emphasis, several in zip(cells, texts, emphases, machines, strict=True):
         verb = "Measured" if quantity.hardware == "profile" else "Trained"
         marks = notes.marks([f"{verb} on {words.listing(several)}."]) if mixed and several else ()
-        entries.append(Entry(text, _p95(result, cell) if quantity.name == "latency" else "", emphasis, marks))
+        entries.append(Entry(text, _p95(stage, cell) if quantity.name == "latency" else "", emphasis, marks))
     return entries
 
 
-def _p95(result: StudyResult, cell: CellResult) -> str:
-    known = [t.profile["latency_p95_ms"] for t in cell.completed if t.profile and t.profile.get("latency_p95_ms")]
-    return QUANTITIES["latency"].text(sum(known) / len(known)) if known else ""
+def _p95(stage: StageResult, cell: CellResult) -> str:
+    known = {
+        t.uid: t.profile["latency_p95_ms"] for t in cell.completed if t.profile and t.profile.get("latency_p95_ms")
+    }
+    if not known:
+        return ""
+    mean = sum(known.values()) / len(known)
+    text, where = QUANTITIES["latency"].text(mean), cell_numbers.address(stage, cell, "latency_p95")
+    formula = f"mean 95th percentile of the latency over {words.count(len(known), 'trial')}, from the ledger"
+    return Text(Number(where, text, mean, formula, tuple(known)))
 
 
-def _metric(result: StudyResult, cells: Sequence[CellResult], metric: Metric) -> list[Entry]:
-    values = [_mean(result, cell, metric.name) for cell in cells]
-    texts = [words.DASH if value is None else words.score(value, metric) for value in values]
+def _metric(result: StudyResult, stage: StageResult, metric: Metric) -> list[Entry]:
+    found = [cell_numbers.measured(result, stage, cell, metric.name) for cell in stage.cells]
+    values, texts = _values(found), _texts(found)
     emphases = ranked(values, texts, metric.direction)
     return [Entry(text, emphasis=emphasis) for text, emphasis in zip(texts, emphases, strict=True)]
 
 
-def _mean(result: StudyResult, cell: CellResult, name: str) -> float | None:
-    """The metric at the final epoch, over the completed trials; None unless every one has it."""
-    found = []
-    for trial in cell.completed:
-        values = {v.epoch: v.metrics for v in result.values.get(trial.uid, ())}
-        value = values.get(trial.final_epoch or 0, {}).get(name)
-        if name == result.metric.name:
-            value = trial.final_value
-        if value is None:
-            return None
-        found.append(value)
-    return sum(found) / len(found) if found else None
+def _values(found: Sequence[Number | None]) -> list[float | None]:
+    return [None if number is None else number.value for number in found]
+
+
+def _texts(found: Sequence[Number | None]) -> list[str]:
+    return [words.DASH if number is None else Text(number) for number in found]
 
 
 def ranked(values: Sequence[float | None], texts: Sequence[str], direction: Direction) -> list[Emphasis]:

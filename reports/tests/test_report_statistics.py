@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -198,7 +199,7 @@ def test_a_replicate_that_did_not_complete_is_no_pair():
 
 @pytest.mark.parametrize(
     ("spoil", "reason"),
-    [("gone", "missing"), ("damaged", "missing"), ("epoch", "missing"), ("value", "do not give"), ("images", "other")],
+    [("gone", "missing"), ("damaged", "missing"), ("epoch", "missing"), ("images", "other")],
 )
 def test_matches_that_cannot_be_used_are_said_to_be(tmp_path, spoil, reason):
     study = Measured(Home.resolve(tmp_path))
@@ -213,8 +214,6 @@ def test_matches_that_cannot_be_used_are_said_to_be(tmp_path, spoil, reason):
         path.write_bytes(path.read_bytes()[:500])
     elif spoil == "epoch":
         write(type(evaluation(5.0, 30)[1])(**vars(evaluation(5.0, 30)[1]) | {"epoch": 15}), path)
-    elif spoil == "value":
-        write(evaluation(6.0, 30)[1], path)
     report = study.measured()
     rows = report.comparisons[0].by_cell
     assert rows["kept"].images is not None
@@ -222,6 +221,23 @@ def test_matches_that_cannot_be_used_are_said_to_be(tmp_path, spoil, reason):
     remark = report.difference_tables[0].remarks[-1]
     assert remark.startswith("No interval over images for No. 3: ")
     assert reason in remark
+
+
+def test_a_value_that_its_matches_contradict_is_left_out_with_all_that_was_said_of_it(tmp_path):
+    study = Measured(Home.resolve(tmp_path))
+    study.stage("sigma")
+    study.row("baseline", 7.0)
+    study.row("kept", 5.0)
+    study.row("spoilt", 3.0)
+    assert "spoilt" in " ".join(study.measured().summary)
+    write(evaluation(6.0, 30)[1], study.home.attempt("cats_small", 3, 1).matches)
+    report = study.measured()
+    assert "spoilt" not in report.comparisons[0].by_cell
+    assert "spoilt" not in " ".join(report.summary)
+    row, table = report.tables[0].rows[2], report.tables[0]
+    assert row.entries[4].text == "contradicted"
+    note = table.notes[row.entries[-1].marks[0] - 1]
+    assert re.match(r"Trial 3 is left out: the ledger says AP 0\.\d+, the saved matches give 0\.\d+\.", note)
 
 
 def test_an_earlier_attempts_matches_are_found(tmp_path):
