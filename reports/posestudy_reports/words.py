@@ -62,8 +62,11 @@ def duration(seconds: float) -> str:
 
 
 def factor(name: str) -> str:
-    """A factor's short name: `optimizer.lr` is `lr`, `augmentation.half_body` is `half body`."""
+    """A factor's short name: `optimizer.lr` is `lr`, `optimizer.type` the optimizer, `augmentation.half_body` is
+    `half body`."""
     first, _, rest = name.partition(".")
+    if rest == "type":
+        return first.replace("_", " ")
     short = rest if rest and first in _GROUPS else name
     return short.replace(".", " ").replace("_", " ")
 
