@@ -99,6 +99,9 @@ def measured(result: StudyResult, stage: StageResult, cell: CellResult, name: st
 def _at_the_end(result: StudyResult, trial: TrialRecord, name: str) -> float | None:
     if name == result.metric.name:
         return trial.final_value
+    again = result.evaluated_again.get(trial.uid, {})
+    if name in again:
+        return again[name]
     values = {value.epoch: value.metrics for value in result.values.get(trial.uid, ())}
     return values.get(trial.final_epoch or 0, {}).get(name)
 

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from posestudy.ledger.records import CellRecord, Snapshot, StageRecord, TrialRecord, ValueRecord
+from posestudy.ledger.value_columns import ValueColumns
 from posestudy.vocabulary import METRICS, Direction, Metric, Outcome, TrialState
 from posestudy_reports import words
 from posestudy_studies.joint import factors_at_once
@@ -151,12 +152,15 @@ class StageResult:
 class StudyResult:
     """A study at one moment; `runs` maps trial uids to MLflow run ids.
 
-    `contradiction` says what speaks against the recorded value of a trial; empty where nothing does.
+    Attributes:
+        contradiction: what speaks against the recorded value of a trial; empty where nothing does.
+        evaluated_again: by uid, metrics of the final epoch that go before those of the ledger.
     """
 
     snapshot: Snapshot
     runs: Mapping[str, str]
     contradiction: Callable[[TrialRecord], str] = uncontested
+    evaluated_again: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @cached_property
     def metric(self) -> Metric:
@@ -220,11 +224,13 @@ class StudyResult:
 
     @cached_property
     def values(self) -> Mapping[str, tuple[ValueRecord, ...]]:
-        """Values in order of epoch, by trial uid."""
-        rows: dict[str, list[ValueRecord]] = {}
-        for value in sorted(self.snapshot.values, key=lambda v: (v.trial_uid, v.epoch)):
-            rows.setdefault(value.trial_uid, []).append(value)
-        return {uid: tuple(mine) for uid, mine in rows.items()}
+        """Values in order of epoch, by trial uid; records are made of those that are asked for."""
+        return self.columns.by_trial
+
+    @cached_property
+    def columns(self) -> ValueColumns:
+        """The values of all trials in columns, in order of trial number and epoch."""
+        return ValueColumns.of(self.snapshot.values)
 
     @cached_property
     def unopened(self) -> tuple[str, ...]:

@@ -14,8 +14,12 @@ from posestudy.vocabulary import Metric
 from posestudy_reports import bootstrap
 from posestudy_reports.bootstrap import Evidence
 
-SAME: Final = {"abs_tol": 1e-6, "rel_tol": 1e-5}
-"""How near two values of a metric are that are the same: MMPose measures distances in float32."""
+_SAME: Final = {"abs_tol": 1e-6, "rel_tol": 1e-5}
+
+
+def same(left: float, right: float) -> bool:
+    """Whether two evaluations of a metric agree: MMPose measures distances in float32."""
+    return math.isclose(left, right, **_SAME)
 
 
 class SavedMatches:
@@ -61,7 +65,7 @@ class SavedMatches:
             return ""
         paths, evidence = found
         given = bootstrap.value(evidence, metric.name)
-        if not math.isclose(given, trial.final_value, **SAME):
+        if not same(given, trial.final_value):
             return f"the ledger says {metric.short} {trial.final_value:.6g}, the saved matches give {given:.6g}"
         known = evidence.predictions_sha256 if paths.predictions.is_file() else ""
         if known and sha256_file(paths.predictions) != known:
