@@ -27,17 +27,30 @@ _VERDICTS: Final = {
 }
 
 
-def analysis(result: StudyResult, stage: StageResult, comparison: Comparison, margin: float | None) -> tuple[str, ...]:
+def analyses(
+    result: StudyResult, comparisons: Sequence[Comparison], margin: float | None
+) -> tuple[tuple[str, ...], ...]:
+    """Sentences about the rows of each stage, in order of the stages; `comparisons` are theirs."""
+    # Where nothing has an interval, one sentence about the whole study is enough.
+    doubt = any(row.intervals for comparison in comparisons for row in comparison.rows)
+    pairs = zip(result.stages, comparisons, strict=True)
+    return tuple(analysis(result, *pair, margin, doubt=doubt) for pair in pairs)
+
+
+def analysis(
+    result: StudyResult, stage: StageResult, comparison: Comparison, margin: float | None, *, doubt: bool = True
+) -> tuple[str, ...]:
     """Sentences about the rows of `stage` that have a number beside the baseline's, then about those without one.
 
-    A sentence follows from values and intervals alone: where one of them goes, so does what was said of it.
+    With `doubt` it is said where nothing is known of the uncertainty of the rows. A sentence follows from values and
+    intervals alone: where one of them goes, so does what was said of it.
     """
     rows = comparison.rows
     told = rows if len(rows) <= MOST else _outstanding(rows)
     found = [_sentence(result, stage, row, margin) for row in told]
     if len(told) < len(rows):
         found.insert(0, _counted(result, rows))
-    if rows and not any(row.intervals for row in rows):
+    if rows and doubt and not any(row.intervals for row in rows):
         found.append("Nothing is known of the uncertainty of these differences.")
     return tuple(found) + _without(result, stage)
 
@@ -60,7 +73,7 @@ def _counted(result: StudyResult, rows: Sequence[Difference]) -> str:
         (sum(better(row.value, 0.0) for row in unknown), "better by their value alone"),
         (sum(not better(row.value, 0.0) for row in unknown), "not better by their value alone"),
     )
-    return f"Of {len(rows)} rows against the baseline, {words.listing([f'{n} {what}' for n, what in kinds if n])}."
+    return f"Of {len(rows)} rows against the baseline: {words.listing([f'{n} {what}' for n, what in kinds if n])}."
 
 
 def _sentence(result: StudyResult, stage: StageResult, row: Difference, margin: float | None) -> str:
