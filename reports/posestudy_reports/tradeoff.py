@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from posestudy.ledger.records import TrialRecord
 from posestudy.vocabulary import Direction
 from posestudy_reports import networks, words
-from posestudy_reports.quantities import QUANTITIES, Quantity, Range, devices, over_seeds
+from posestudy_reports.device_time import Device, device_kind
+from posestudy_reports.quantities import QUANTITIES, Quantity, Range, devices, over_seeds, trainer
 from posestudy_reports.results import CellResult, StageResult, StudyResult
 
 COSTS: Final = ("gflops", "latency", "train_time")
@@ -52,6 +54,8 @@ class Tradeoff:
     points: tuple[Point, ...]
     device: str = ""
     elsewhere: tuple[str, ...] = ()
+    kind: Device = ""
+    """What the points were trained on, where the cost is training time and that is known and the same for all."""
 
     @property
     def front(self) -> tuple[Point, ...]:
@@ -83,7 +87,12 @@ def _tradeoff(result: StudyResult, quantity: Quantity) -> Tradeoff | None:
     if len(kinds) < 2 or len({quantity.text(p.cost.mean) for p in points}) < 2:
         return None
     away = tuple(label(stage, cell) for stage, cell in cells if (stage, cell) not in here)
-    return Tradeoff(quantity, _with_front(points, result.metric.direction), device, away)
+    kind = device_kind(t for _, cell in here for t in _trainers(result, cell)) if training else ""
+    return Tradeoff(quantity, _with_front(points, result.metric.direction), device, away, kind)
+
+
+def _trainers(result: StudyResult, cell: CellResult) -> list[TrialRecord]:
+    return [found for trial in cell.completed if (found := trainer(result, trial)) is not None]
 
 
 def distinct(result: StudyResult) -> list[tuple[StageResult, CellResult]]:

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from posestudy.vocabulary import Direction, Metric
-from posestudy_reports import networks, words
+from posestudy_reports import legends, networks, words
 from posestudy_reports.curves import OKABE_ITO
+from posestudy_reports.device_time import device_unit
+from posestudy_reports.hovering import safe
 from posestudy_reports.placement import Box, place
-from posestudy_reports.quantities import time_unit
 from posestudy_reports.tradeoff import Point, Tradeoff
-from posestudy_reports.vector import Form, draw, extent, plain, shortened
+from posestudy_reports.vector import COLUMN, GRID, NOTES, TITLES, WIDER, Form, axes_at, draw, extent, plain, shortened
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-WIDTH: Final = 170
-HEIGHT: Final = 69
-_LABEL_POINTS: Final = 7.5
-_LABEL_LETTERS: Final = 34
-_RADIUS_POINTS: Final = 4.2
+_LEFT: Final = 12.0
+_PLOT: Final = 54.0
+_LABEL_POINTS: Final = NOTES
+_LABEL_LETTERS: Final = 26
+_RADIUS_POINTS: Final = 3.8
 _NEAR_POINTS: Final = 4.5
 _PAGE_PX: Final = (860.0, 330.0)
 _LETTER_PX: Final = 6.2
@@ -36,15 +36,17 @@ _FRONT: Final = "#444444"
 
 
 def tradeoff_figure(tradeoff: Tradeoff, metric: Metric, form: Form = "svg") -> bytes:
-    """170 x 69 mm; the same points give the same bytes."""
-    return draw(WIDTH, HEIGHT, lambda figure: _plot(figure, tradeoff, metric), form)
+    """One column wide, with a legend below; the same points give the same bytes."""
+    labels = [head for head in networks.HEADS if any(p.head == head for p in tradeoff.points)]
+    legend = legends.laid_out([*labels, "Pareto front"], COLUMN - 2)
+    return draw(COLUMN, _PLOT + 9.2 + legend.height, lambda figure: _plot(figure, tradeoff, metric, legend), form)
 
 
 def scale(tradeoff: Tradeoff) -> tuple[float, str]:
     """What the costs are divided by, and the title of their axis with its unit."""
     quantity = tradeoff.quantity
     if quantity.name == "train_time":
-        divisor, unit = time_unit(max(p.cost.mean for p in tradeoff.points))
+        divisor, unit = device_unit(max(p.cost.mean for p in tradeoff.points), tradeoff.kind)
         return divisor, f"{quantity.axis} [{unit}]"
     return 1.0, f"{quantity.axis} [{quantity.unit}]" if quantity.unit else quantity.axis
 
@@ -55,36 +57,36 @@ def metric_title(metric: Metric) -> str:
     return f"{title}, less is better" if metric.direction is Direction.LESS else title
 
 
-def _plot(figure: Any, tradeoff: Tradeoff, metric: Metric) -> None:
+def _plot(figure: Any, tradeoff: Tradeoff, metric: Metric, legend: legends.Legend) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    axes = figure.add_axes((0.085, 0.15, 0.74, 0.82))
+    axes = axes_at(figure, _LEFT, legend.height + 7.8, COLUMN - _LEFT - 2, _PLOT)
     divisor, title = scale(tradeoff)
     front = [(p.cost.mean / divisor, p.metric.mean) for p in tradeoff.front]
+    handles = []
     for head in networks.HEADS:
         points = [p for p in tradeoff.points if p.head == head]
         if points:
-            _scatter(axes, points, head, divisor)
-    axes.plot(
+            handles += _scatter(axes, points, head, divisor)
+    handles += axes.plot(
         *zip(*front, strict=True), color=_FRONT, linestyle=(0, (3, 2)), linewidth=0.9, drawstyle="steps-post",
-        label="Pareto front", zorder=1,
+        zorder=1,
     )  # fmt: skip
-    axes.scatter(*zip(*front, strict=True), s=62, facecolors="none", edgecolors=_FRONT, linewidths=0.9, zorder=4)
-    axes.grid(color="#e4e4e4", linewidth=0.5)
-    axes.set_axisbelow(True)
+    axes.scatter(*zip(*front, strict=True), s=46, facecolors="none", edgecolors=_FRONT, linewidths=0.9, zorder=4)
+    axes.grid(color=GRID, linewidth=0.5)
     if tradeoff.logarithmic:
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
     axes.margins(x=0.1, y=0.12)
-    axes.set_xlabel(plain(title))
-    axes.set_ylabel(plain(metric_title(metric)))
-    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), frameon=False, handlelength=1.8, fontsize=8, borderpad=0)
+    axes.set_xlabel(plain(title), fontsize=TITLES, labelpad=1.5)
+    axes.set_ylabel(plain(metric_title(metric)), fontsize=TITLES, labelpad=2)
+    legends.below(figure, handles, legend)
     _label(figure, axes, tradeoff, divisor)
 
 
-def _scatter(axes: Any, points: Sequence[Point], head: str, divisor: float) -> None:
+def _scatter(axes: Any, points: Sequence[Point], head: str, divisor: float) -> list[Any]:
     across, up = [p.cost.mean / divisor for p in points], [p.metric.mean for p in points]
     axes.errorbar(
         across,
@@ -99,10 +101,11 @@ def _scatter(axes: Any, points: Sequence[Point], head: str, divisor: float) -> N
         elinewidth=0.7,
         zorder=2,
     )
-    axes.plot(
-        across, up, linestyle="none", marker=_MARKERS[head], markersize=4.8, markeredgewidth=0, color=COLOURS[head],
-        label=head, zorder=3,
+    drawn: list[Any] = axes.plot(
+        across, up, linestyle="none", marker=_MARKERS[head], markersize=4.2, markeredgewidth=0, color=COLOURS[head],
+        zorder=3,
     )  # fmt: skip
+    return drawn
 
 
 def _label(figure: Any, axes: Any, tradeoff: Tradeoff, divisor: float) -> None:
@@ -116,7 +119,7 @@ def _label(figure: Any, axes: Any, tradeoff: Tradeoff, divisor: float) -> None:
     ]
     texts = [shortened(p.label, _LABEL_LETTERS) for p in points]
     # The reader's face may be wider than the one that is measured.
-    sizes = [(extent(text, _LABEL_POINTS)[0] * 1.06, _LABEL_POINTS * 1.05) for text in texts]
+    sizes = [(extent(text, _LABEL_POINTS)[0] * WIDER, _LABEL_POINTS * 1.05) for text in texts]
     bounds = axes.get_window_extent()
     frame = Box(*(to_points * float(v) for v in (bounds.x0, bounds.y0, bounds.x1, bounds.y1)))
     first = [i for i, p in enumerate(points) if p.on_front]
@@ -176,8 +179,8 @@ def tradeoff_plotly(tradeoff: Tradeoff, metric: Metric) -> go.Figure:
     )
     figure.update_layout(
         template="plotly_white",
-        xaxis_title=html.escape(title),
-        yaxis_title=html.escape(metric_title(metric)),
+        xaxis_title=safe(title),
+        yaxis_title=safe(metric_title(metric)),
         xaxis_type="log" if tradeoff.logarithmic else "linear",
         margin={"l": 60, "r": 20, "t": 20, "b": 50},
         height=420,
@@ -200,7 +203,7 @@ def _trace(
         "y": [v.mean for v in values],
         "name": head,
         "mode": "markers+text",
-        "text": [_beside(html.escape(shortened(p.label, _LABEL_LETTERS)), side) for p, side in placed],
+        "text": [_beside(safe(shortened(p.label, _LABEL_LETTERS)), side) for p, side in placed],
         "textposition": [side or "top center" for _, side in placed],
         "textfont": {"size": 11},
         "marker": {"color": COLOURS[head], "symbol": _PLOTLY_MARKERS[head], "size": 9},
@@ -250,10 +253,10 @@ def _bars(up: list[float], down: list[float]) -> dict[str, Any]:
 def _hover(tradeoff: Tradeoff, metric: Metric, point: Point) -> str:
     unit = f" {tradeoff.quantity.unit}" if tradeoff.quantity.unit else ""
     trials = f"trial{'s' if len(point.numbers) > 1 else ''} {words.listing([str(n) for n in point.numbers])}"
-    network = f"{html.escape(point.network)}, " if point.network else ""
+    network = f"{safe(point.network)}, " if point.network else ""
     return (
-        f"<b>{html.escape(point.label)}</b><br>{network}{point.head}"
-        f"<br>{html.escape(metric.short)} {words.score(point.metric.mean, metric)}"
-        f"<br>{html.escape(tradeoff.quantity.axis)} {tradeoff.quantity.text(point.cost.mean)}{unit}"
-        f"<br>stage {html.escape(point.stage)}, {trials}<br>uid {'<br>uid '.join(point.uids)}"
+        f"<b>{safe(point.label)}</b><br>{network}{point.head}"
+        f"<br>{safe(metric.short)} {words.score(point.metric.mean, metric)}"
+        f"<br>{safe(tradeoff.quantity.axis)} {tradeoff.quantity.text(point.cost.mean)}{unit}"
+        f"<br>stage {safe(point.stage)}, {trials}<br>uid {'<br>uid '.join(point.uids)}"
     )

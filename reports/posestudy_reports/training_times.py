@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from posestudy_reports import networks, words
+from posestudy_reports.device_time import Device, device_kind
 from posestudy_reports.quantities import QUANTITIES, Range, devices, evaluated, over_seeds
 from posestudy_reports.results import CellResult, StageResult, StudyResult
 from posestudy_reports.tradeoff import distinct, label
@@ -37,11 +38,13 @@ class TrainingTimes:
     Attributes:
         machines: where they were trained, each once; empty where that is not known.
         left_out: how many cells there were no room for.
+        device: what all of them were trained on; empty where that differs or is not known.
     """
 
     bars: tuple[Bar, ...]
     machines: tuple[str, ...]
     left_out: int = 0
+    device: Device = ""
 
     @property
     def epochs(self) -> int | None:
@@ -66,7 +69,8 @@ def training_times(result: StudyResult) -> TrainingTimes | None:
     cells.sort(key=lambda pair: families.index(networks.family(pair[1].cell.config)))
     bars = tuple(bar for stage, cell in cells if (bar := _bar(result, stage, cell)))
     machines = tuple(dict.fromkeys(m for _, cell in cells for m in devices(quantity, result, cell)))
-    return TrainingTimes(bars[:_MOST], machines, len(bars[_MOST:]))
+    kind = device_kind(trial for _, cell in cells for trial in cell.completed)
+    return TrainingTimes(bars[:_MOST], machines, len(bars[_MOST:]), kind)
 
 
 def _bar(result: StudyResult, stage: StageResult, cell: CellResult) -> Bar | None:

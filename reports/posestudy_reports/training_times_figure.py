@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-import html
 from typing import TYPE_CHECKING, Any, Final
 
-from posestudy_reports import networks, words
-from posestudy_reports.quantities import time_unit
+from posestudy_reports import legends, networks, words
+from posestudy_reports.device_time import device_unit
+from posestudy_reports.hovering import safe
 from posestudy_reports.tradeoff_figure import COLOURS
 from posestudy_reports.training_times import Bar, TrainingTimes
-from posestudy_reports.vector import Form, draw, extent, plain, shortened
+from posestudy_reports.vector import (
+    COLUMN,
+    GRID,
+    NOTES,
+    TICKS,
+    TITLES,
+    Form,
+    axes_at,
+    draw,
+    fitted,
+    plain,
+    shortened,
+    width_of,
+)
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-_WIDTH: Final = 170.0
-_ROW: Final = 5.6
-_LABEL_POINTS: Final = 8.0
+_ROW: Final = 4.4
+_WIDEST_LABEL: Final = 30.0
 _LABEL_LETTERS: Final = 44
 _HATCHES: Final = dict(zip(networks.HEADS, ("", "//", "\\\\", "xx"), strict=True))
 _PLOTLY_HATCHES: Final = dict(zip(networks.HEADS, ("", "/", "\\", "x"), strict=True))
@@ -25,10 +37,12 @@ _BETWEEN: Final = 0.55
 
 
 def training_times_figure(times: TrainingTimes, form: Form = "svg") -> bytes:
-    """170 mm wide, as high as its bars need; the same bars give the same bytes."""
+    """One column wide, as high as its bars need; the same bars give the same bytes."""
     rows = _places(times)
-    height = 17 + _ROW * (rows[-1] + 1)
-    return draw(_WIDTH, height, lambda figure: _plot(figure, times, rows, height), form)
+    heads = [head for head in networks.HEADS if any(bar.head == head for bar in times.bars)]
+    legend = legends.laid_out(heads, COLUMN - 2)
+    height = legend.height + 9.2 + _ROW * (rows[-1] + 1.2)
+    return draw(COLUMN, height, lambda figure: _plot(figure, times, rows, legend), form)
 
 
 def _places(times: TrainingTimes) -> list[float]:
@@ -40,36 +54,41 @@ def _places(times: TrainingTimes) -> list[float]:
     return found
 
 
-def _plot(figure: Any, times: TrainingTimes, rows: list[float], height: float) -> None:
-    labels = [shortened(bar.label, _LABEL_LETTERS) for bar in times.bars]
-    left = (max(extent(text, _LABEL_POINTS)[0] for text in labels) * 1.06 + 10) / 72 * 25.4 / _WIDTH
-    axes = figure.add_axes((left, 10.5 / height, 0.83 - left, (height - 12) / height))
+def _plot(figure: Any, times: TrainingTimes, rows: list[float], legend: legends.Legend) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    labels = [fitted(bar.label, _WIDEST_LABEL, TICKS) for bar in times.bars]
+    left = max(width_of(text, TICKS) for text in labels) + 2.5
+    room = COLUMN - left - 2.5
+    axes = axes_at(figure, left, legend.height + 7.8, room, _ROW * (rows[-1] + 1.2))
     longest = max(bar.seconds.high for bar in times.bars)
-    divisor, unit = time_unit(longest)
+    divisor, unit = device_unit(longest, times.device)
+    values = [fitted(_value(times, bar), 0.6 * room, NOTES) for bar in times.bars]
+    handles = []
     for head in networks.HEADS:
         mine = [(row, bar) for row, bar in zip(rows, times.bars, strict=True) if bar.head == head]
         if mine:
-            axes.barh(
+            bars = axes.barh(
                 [row for row, _ in mine], [bar.seconds.mean / divisor for _, bar in mine], height=0.72,
-                color=COLOURS[head], edgecolor="white", hatch=_HATCHES[head], linewidth=0, label=head, zorder=2,
+                color=COLOURS[head], edgecolor="white", hatch=_HATCHES[head], linewidth=0, zorder=2,
             )  # fmt: skip
-    for row, bar in zip(rows, times.bars, strict=True):
+            handles.append(bars)
+    for row, bar, value in zip(rows, times.bars, values, strict=True):
         if bar.seconds.count > 1:
             axes.plot([bar.seconds.low / divisor, bar.seconds.high / divisor], [row, row], color="#222222", linewidth=1)
-        axes.text(
-            (bar.seconds.high + 0.012 * longest) / divisor, row, plain(_value(times, bar)),
-            va="center", fontsize=7.5, color="#333333",
+        axes.annotate(
+            plain(value), (bar.seconds.high / divisor, row), (3, 0), textcoords="offset points", va="center",
+            fontsize=NOTES, color="#333333",
         )  # fmt: skip
-    axes.set_yticks(rows, [plain(text) for text in labels], fontsize=_LABEL_POINTS)
+    axes.set_yticks(rows, [plain(text) for text in labels])
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(rows[-1] + 0.6, -0.6)
-    values = [_value(times, bar) for bar in times.bars]
-    beside = max(extent(text, 7.5)[0] for text in values) * 1.06 / ((0.83 - left) * _WIDTH / 25.4 * 72)
-    axes.set_xlim(0, longest / divisor * 1.03 / (1 - min(0.5, beside)))
-    axes.grid(axis="x", color="#e4e4e4", linewidth=0.5)
-    axes.set_axisbelow(True)
-    axes.set_xlabel(f"training time [{unit}]")
-    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, handlelength=1.6, fontsize=8, borderpad=0)
+    beside = max(width_of(text, NOTES) for text in values) / room
+    axes.set_xlim(0, longest / divisor * 1.03 / (1 - min(0.62, beside)))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
+    axes.grid(axis="x", color=GRID, linewidth=0.5)
+    axes.set_xlabel(f"training time [{unit}]", fontsize=TITLES, labelpad=1.5)
+    legends.below(figure, handles, legend)
 
 
 def _value(times: TrainingTimes, bar: Bar) -> str:
@@ -89,7 +108,7 @@ def training_times_plotly(times: TrainingTimes) -> go.Figure:
     figure = go.Figure()
     rows = _places(times)
     longest = max(bar.seconds.high for bar in times.bars)
-    divisor, unit = time_unit(longest)
+    divisor, unit = device_unit(longest, times.device)
     for head in networks.HEADS:
         mine = [(row, bar) for row, bar in zip(rows, times.bars, strict=True) if bar.head == head]
         if not mine:
@@ -113,7 +132,7 @@ def training_times_plotly(times: TrainingTimes) -> go.Figure:
             hovertext=[_hover(bar) for _, bar in mine],
             hovertemplate="%{hovertext}<extra></extra>",
         )  # fmt: skip
-    ticks = [html.escape(shortened(bar.label, _LABEL_LETTERS)) for bar in times.bars]
+    ticks = [safe(shortened(bar.label, _LABEL_LETTERS)) for bar in times.bars]
     figure.update_layout(
         template="plotly_white",
         xaxis={"title": f"training time [{unit}]", "range": [0, 1.35 * longest / divisor]},
@@ -128,8 +147,8 @@ def training_times_plotly(times: TrainingTimes) -> go.Figure:
 def _hover(bar: Bar) -> str:
     numbers = words.listing([str(n) for n in bar.numbers])
     return (
-        f"<b>{html.escape(bar.label)}</b><br>{html.escape(bar.family)}, {bar.head}"
+        f"<b>{safe(bar.label)}</b><br>{safe(bar.family)}, {bar.head}"
         f"<br>{words.duration(bar.seconds.mean)}, {words.count(bar.epochs, 'epoch')}"
-        f"<br>stage {html.escape(bar.stage)}, trial{'s' if len(bar.numbers) > 1 else ''} {numbers}"
+        f"<br>stage {safe(bar.stage)}, trial{'s' if len(bar.numbers) > 1 else ''} {numbers}"
         f"<br>uid {'<br>uid '.join(bar.uids)}"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import pytest
 from synthetic_report import Builder, finished
@@ -14,6 +15,7 @@ from posestudy_reports.placement import Box, place
 from posestudy_reports.results import StudyResult
 from posestudy_reports.tradeoff import Tradeoff, caption, tradeoffs
 from posestudy_reports.tradeoff_figure import tradeoff_figure, tradeoff_plotly
+from posestudy_reports.vector import COLUMN
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -140,6 +142,23 @@ def test_the_drawing_is_text_and_paths_and_the_same_every_time():
     assert {p.label for p in found.front} <= texts
     assert not list(root.iter(f"{SVG}image"))
     assert tradeoff_figure(found, METRICS["coco/AP"], "pdf").startswith(b"%PDF")
+
+
+def test_training_time_on_a_gpu_is_in_gpu_hours():
+    study = networks((4.0, 0.6), (2.0, 0.5))
+    for i, trial in enumerate(study.trials):
+        study.trials[i] = replace(trial, duration_s=9000.0 * (i + 1), provenance={"device": "cuda:0"})
+    found = of(study, "train_time")
+    assert found.kind == "GPU"
+    assert b"training time [GPU-hours]" in tradeoff_figure(found, METRICS["coco/AP"])
+    assert tradeoff_plotly(found, METRICS["coco/AP"]).layout.xaxis.title.text == "training time [GPU-hours]"
+    study.trials = [replace(trial, provenance={}) for trial in study.trials]
+    assert b"training time [h]" in tradeoff_figure(of(study, "train_time"), METRICS["coco/AP"])
+
+
+def test_the_drawing_is_as_wide_as_a_column():
+    root = ET.fromstring(tradeoff_figure(of(zoo(), "gflops"), METRICS["coco/AP"]).decode())
+    assert float(root.get("width", "").removesuffix("pt")) == pytest.approx(COLUMN * 72 / 25.4, abs=0.1)
 
 
 def test_an_axis_of_errors_says_that_less_is_better():
