@@ -7,10 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from posestudy_studies.layouts import BoxFrom
+
+_SCALE_PX: Final = 200.0
+"""What an annotation's `scale` is in units of, in MMPose's data sets of faces."""
 
 Floats = NDArray[np.float64]
 
@@ -48,8 +53,13 @@ class Annotated:
         return found
 
 
-def read(path: Path, keypoints: int) -> Annotated:
+def read(path: Path, keypoints: int, box_from: BoxFrom = "bbox") -> Annotated:
     """What the file at `path` holds. Instances of images that are not listed are left out.
+
+    Args:
+        path: COCO keypoint JSON.
+        keypoints: of an instance.
+        box_from: what of an annotation its box is made of: its `bbox`, or the square around its `center`.
 
     Raises:
         OSError: it cannot be read.
@@ -57,7 +67,7 @@ def read(path: Path, keypoints: int) -> Annotated:
     """
     try:
         document = json.loads(path.read_bytes())
-        return _arrays(document["images"], document.get("annotations") or [], keypoints)
+        return _arrays(document["images"], document.get("annotations") or [], keypoints, box_from)
     except OSError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -65,13 +75,23 @@ def read(path: Path, keypoints: int) -> Annotated:
         raise UnreadableAnnotationsError(message) from error
 
 
-def _arrays(images: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]], keypoints: int) -> Annotated:
+def _box(row: Mapping[str, Any], box_from: BoxFrom) -> Sequence[float]:
+    """Left, top, width, height in px; all 0 where the annotation states none."""
+    if box_from == "bbox" or not row.get("center") or not row.get("scale"):
+        return (row.get("bbox") if box_from == "bbox" else None) or (0, 0, 0, 0)
+    (x, y), side = row["center"], _SCALE_PX * row["scale"]
+    return (x - side / 2, y - side / 2, side, side)
+
+
+def _arrays(
+    images: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]], keypoints: int, box_from: BoxFrom
+) -> Annotated:
     images = sorted(images, key=lambda image: int(image["id"]))
     image_ids = [int(image["id"]) for image in images]
     place = {identity: i for i, identity in enumerate(image_ids)}
     kept = sorted((row for row in rows if int(row["image_id"]) in place), key=lambda row: int(row["id"]))
     points = [row.get("keypoints") or [0.0] * 3 * keypoints for row in kept]
-    boxes = np.array([row.get("bbox") or (0, 0, 0, 0) for row in kept], dtype=np.float64).reshape(-1, 4)
+    boxes = np.array([_box(row, box_from) for row in kept], dtype=np.float64).reshape(-1, 4)
     areas = [row["area"] if row.get("area") else box[2] * box[3] for row, box in zip(kept, boxes, strict=True)]
     return Annotated(
         image_ids=np.array(image_ids, dtype=np.int64),
