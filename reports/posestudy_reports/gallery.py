@@ -188,7 +188,7 @@ def _head(sheet: Image, text: str, score: str, left: int, width: int) -> None:
     """A column's label and, below it, its metric; both cut where they would be wider than the column."""
     from PIL import ImageDraw
 
-    pen, font = ImageDraw.Draw(sheet), _font(_TEXT_PX)
+    pen, font = ImageDraw.Draw(sheet), face(_TEXT_PX)
     for line, (said, colour) in enumerate(((text, "black"), (score, "#555555"))):
         flat = " ".join(said.split())
         while font.getlength(flat) > width and len(flat) > 1:
@@ -197,7 +197,7 @@ def _head(sheet: Image, text: str, score: str, left: int, width: int) -> None:
 
 
 @cache
-def _font(size: int) -> Any:
+def face(size: int) -> Any:
     """matplotlib's own face, which has the letters of most languages and lies on every machine."""
     import matplotlib
     from PIL import ImageFont
