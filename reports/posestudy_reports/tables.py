@@ -68,6 +68,14 @@ class Table:
     priority: int = 20
     """1 stays longest where room is short."""
 
+    def __repr__(self) -> str:
+        return f"<table {self.name}: {len(self.rows)} rows of {len(self.columns)} columns>"
+
+    def _repr_html_(self) -> str:
+        from posestudy_reports.notebook import table_html
+
+        return table_html(self)
+
 
 def stage_table(result: StudyResult, stage: StageResult, comparison: Comparison) -> Table:
     """The ablation table of one stage: a row per cell, in the student's form `epoch: value`."""
@@ -89,8 +97,8 @@ def stage_table(result: StudyResult, stage: StageResult, comparison: Comparison)
         Column("label", "Cell"),
         Column("policy", "Policy"),
         Column("parameters", "Parameters"),
-        Column("final", f"Final {metric.short}"),
-        Column("best", f"Best {metric.short}"),
+        Column("final", f"Final {words.header(metric)}"),
+        Column("best", f"Best {words.header(metric)}"),
         Column("delta", "Difference", "right", "resolved"),
         Column("time", "Time", "right"),
         Column("outcome", "Outcome"),

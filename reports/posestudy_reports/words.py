@@ -30,8 +30,16 @@ _GROUPS: Final = frozenset({"augmentation", "evaluation", "optimizer", "schedule
 
 
 def score(value: float, metric: Metric) -> str:
-    """A value of the metric, with as many decimals as it is given in."""
-    return f"{value:.{decimals(metric)}f}".replace("-", MINUS)
+    """A value of the metric, with as many decimals as it is given in; a dash for what is no number."""
+    if not math.isfinite(value):
+        return DASH
+    text = f"{value:.{decimals(metric)}f}"
+    return text.lstrip("-") if float(text) == 0 else text.replace("-", MINUS)
+
+
+def header(metric: Metric) -> str:
+    """A column's header: `AP`, `EPE [px]`."""
+    return f"{metric.short} [{metric.unit}]" if metric.unit != "1" else metric.short
 
 
 def decimals(metric: Metric) -> int:
@@ -39,19 +47,26 @@ def decimals(metric: Metric) -> int:
 
 
 def precise(value: float, metric: Metric) -> str:
-    """A small positive number with two digits that count, as long as they are among the first six decimals."""
-    digits = 1 - math.floor(math.log10(value)) if value > 0 else 0
+    """A small positive number with two digits that count, as long as they are among the first six decimals; of others
+    as `score`."""
+    if not math.isfinite(value) or value <= 0:
+        return score(value, metric)
+    digits = 1 - math.floor(math.log10(value))
     return f"{value:.{min(6, max(decimals(metric), digits))}f}"
 
 
 def difference(value: float, metric: Metric) -> str:
-    """A signed difference; one that rounds to zero has no sign."""
+    """A signed difference; one that rounds to zero has no sign. A dash for what is no number."""
+    if not math.isfinite(value):
+        return DASH
     text = f"{value:+.{decimals(metric)}f}"
     return text[1:] if float(text) == 0 else text.replace("-", MINUS)
 
 
 def duration(seconds: float) -> str:
-    """`48 s`, `7 min 03 s` or `2 h 05 min`."""
+    """`48 s`, `7 min 03 s` or `2 h 05 min`; a dash for what no clock can have measured."""
+    if not math.isfinite(seconds) or seconds < 0:
+        return DASH
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -79,6 +94,9 @@ def level(value: Any, name: str = "") -> str:
     if value is True:
         return "on"
     if isinstance(value, float):
+        if not math.isfinite(value):
+            return "not finite"
+        value = float(f"{value:.6g}") + 0.0  # no minus before a zero
         # Below a hundredth as the students write rates: 5e-4, not 0.0005.
         plain = f"{value:g}" if value == 0 or abs(value) >= 0.01 else f"{value:.5e}"
         mantissa, e, exponent = plain.partition("e")

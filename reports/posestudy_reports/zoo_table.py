@@ -62,8 +62,7 @@ def _column(result: StudyResult, stage: StageResult, name: str, notes: Footnotes
         detail = "latency_p95_ms" if name == "latency" else ""
         return Column(name, quantity.header, "right", detail), _quantity(result, stage, quantity, notes)
     metric = METRICS.get(name) or Metric(name, "1", Direction.MORE, name, name)
-    unit = f" [{metric.unit}]" if metric.unit != "1" else ""
-    return Column(name, f"{metric.short}{unit}", "right"), _metric(result, stage, metric)
+    return Column(name, words.header(metric), "right"), _metric(result, stage, metric)
 
 
 def _text(result: StudyResult, cell: CellResult, name: str) -> str:

@@ -154,15 +154,3 @@ def nasty() -> Builder:
     study.cell("b", {"optimizer.type": NASTY}, label="=SUM(A1)", note="+1\nsecond line")
     study.trial(scores=(0.1, 0.3))
     return study
-
-
-GOLDEN = ("tables/1_lr.tex", "tables/2_sigma.tex", "tables/1_lr.csv", "trials.csv", "values.csv", "report.md")
-
-if __name__ == "__main__":  # writes the golden files anew, to be read before they are kept
-    from pathlib import Path
-
-    contents = finished().report().files(["latex", "csv", "markdown"])
-    for path in GOLDEN:
-        target = Path(__file__).parent / "golden" / path.replace("/", "_")
-        target.parent.mkdir(exist_ok=True)
-        target.write_bytes(contents[path])

@@ -160,14 +160,3 @@ def _picture(size: tuple[int, int], colour: tuple[int, int, int]) -> Any:
     from PIL import Image
 
     return Image.new("RGB", size, colour)
-
-
-GOLDEN = ("tables/1_zoo_columns.tex", "tables/1_zoo_columns.csv", "tradeoff.csv", "training_times.csv", "report.md")
-
-if __name__ == "__main__":  # writes the golden files anew, to be read before they are kept
-    from pathlib import Path
-
-    contents = zoo().report().files(["latex", "csv", "markdown"])
-    for path in GOLDEN:
-        target = Path(__file__).parent / "golden" / f"zoo_{path.replace('/', '_')}"
-        target.write_bytes(contents[path])

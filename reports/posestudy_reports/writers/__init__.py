@@ -11,6 +11,7 @@ from posestudy.home import safe_part
 
 if TYPE_CHECKING:
     from posestudy_reports.report import StudyReport
+    from posestudy_reports.tables import Table
 
 Writer = Callable[["StudyReport"], dict[str, bytes]]
 
@@ -45,3 +46,10 @@ def check(name: str) -> None:
 def stem(index: int, stage: str) -> str:
     """The name of a stage's files without folder and ending: `1_augmentation`."""
     return f"{index + 1}_{safe_part(stage)}"
+
+
+def tables_by_stage(report: StudyReport) -> tuple[tuple[Table, ...], tuple[tuple[Table, ...], ...]]:
+    """The report's tables over several stages, then those of each stage: of one that is in none, its ablation table."""
+    from posestudy_reports.table_forms import by_stage
+
+    return by_stage(report.result, report.paper_tables, report.tables)

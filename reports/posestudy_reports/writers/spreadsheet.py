@@ -6,8 +6,8 @@ import csv
 import io
 from typing import TYPE_CHECKING
 
+from posestudy_reports.grouped_table import headings
 from posestudy_reports.tables import Column, Entry, Table
-from posestudy_reports.writers import stem
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 
 def write(report: StudyReport) -> dict[str, bytes]:
-    """`trials.csv` (the frame), `values.csv`, `differences.csv` and `tables/N_STAGE.csv`; where there is something to
-    tell also `tradeoff.csv`, `training_times.csv` and `tables/N_STAGE_columns.csv`."""
+    """`trials.csv` (the frame), `values.csv`, `differences.csv` and `tables/NAME.csv`; where there is something to tell
+    also `tradeoff.csv` and `training_times.csv`."""
     files = {
         "trials.csv": _frame(report.frame),
         "values.csv": _frame(report.values),
@@ -26,21 +26,25 @@ def write(report: StudyReport) -> dict[str, bytes]:
     for name, frame in (("tradeoff.csv", report.tradeoff), ("training_times.csv", report.training_times)):
         if len(frame):
             files[name] = _frame(frame)
-    for i, (table, zoo) in enumerate(zip(report.tables, report.zoo_tables, strict=True)):
-        files[f"tables/{stem(i, table.name)}.csv"] = table_csv(table).encode()
-        if zoo:
-            files[f"tables/{stem(i, table.name)}_columns.csv"] = table_csv(zoo).encode()
+    tables = (*report.all_tables, *(table for section in report.sections for table in section.tables))
+    files |= {f"tables/{table.name}.csv": table_csv(table).encode() for table in tables}
     return files
 
 
 def table_csv(table: Table) -> str:
-    """The table as printed, then `trial_uid` and `mlflow_run_id`, separated by spaces where a row has several seeds."""
+    """The table as printed, then `trial_uid` and `mlflow_run_id`, separated by spaces where a row has several seeds.
+
+    A table over several stages has a first column `stage`.
+    """
     stream = io.StringIO()
     rows = csv.writer(stream, lineterminator="\n")
+    titles, group = headings(table), ""
     keys = [key for column in table.columns for key in (column.key, column.detail_key) if key]
-    rows.writerow([*keys, "trial_uid", "mlflow_run_id"])
-    for row in table.rows:
+    rows.writerow([*(["stage"] if titles else []), *keys, "trial_uid", "mlflow_run_id"])
+    for i, row in enumerate(table.rows):
+        group = titles.get(i, group)
         texts = [text for pair in zip(table.columns, row.entries, strict=True) for text in _texts(*pair)]
+        texts = [group, *texts] if titles else texts
         rows.writerow([*map(guarded, texts), " ".join(row.uids), " ".join(run or "-" for run in row.runs)])
     return stream.getvalue()
 
@@ -52,7 +56,7 @@ def _texts(column: Column, entry: Entry) -> list[str]:
 
 
 def _frame(frame: pd.DataFrame) -> bytes:
-    texts = frame.select_dtypes(include=["object", "string"]).columns
+    texts = frame.select_dtypes(include=["object", "string", "category"]).columns
     safe = frame.assign(**{name: frame[name].map(guarded, na_action="ignore") for name in texts})
     return safe.to_csv(index=False, lineterminator="\n").encode()
 
