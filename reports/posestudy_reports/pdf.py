@@ -1,95 +1,80 @@
-"""The PDF: the report as data, set by the Typst template beside this module, without a browser."""
+"""The PDF: the paper and its supplement, set by the Typst template beside this module, without a browser."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
-from datetime import UTC, datetime
-from importlib.resources import files
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
-from posestudy_reports.figures import learning_curves_svg
-from posestudy_reports.sections import Chart, Picture
-
-_UPRIGHT: Final = (170.0, 205.0)
-_TURNED: Final = (257.0, 132.0)
-"""What a picture may take of a page, width and height, mm; the rest is for a heading and the caption."""
-_PIXELS_PER_MM: Final = 10.8
+from posestudy.errors import nearest
+from posestudy_reports.document import Document, shown_in
+from posestudy_reports.fitting import ARRANGEMENTS, LEVELS, Fitted, fit
+from posestudy_reports.paper import Options, own
+from posestudy_reports.press import Press, labelled
 
 if TYPE_CHECKING:
     from posestudy_reports.report import StudyReport
 
 
+@dataclass(frozen=True)
+class Printed:
+    """The files of a paper, and sentences about what a reader of them would stumble over."""
+
+    report: bytes
+    supplement: bytes | None
+    warnings: tuple[str, ...] = ()
+
+
 def write(report: StudyReport) -> dict[str, bytes]:
-    """`report.pdf`: A4, fonts embedded, curves as vectors."""
-    return {"report.pdf": compile_pdf(report)}
+    """`report.pdf`, A4 and at most as many pages as asked for, and `supplement.pdf` where something stands there."""
+    made = report.printed
+    return {"report.pdf": made.report} | ({"supplement.pdf": made.supplement} if made.supplement else {})
 
 
 def compile_pdf(report: StudyReport) -> bytes:
-    """The PDF's bytes. Its creation date is the study's, so that the same ledger gives the same file.
+    """The bytes of the paper."""
+    return report.printed.report
 
-    All text reaches the template as JSON strings, which Typst sets as they are: no label is ever read as markup.
-    Pictures of pixels reach it as files beside it, in a folder that is gone afterwards.
+
+def printed(report: StudyReport) -> Printed:
+    """The paper within its pages. Its creation date is the study's, so that the same ledger gives the same file.
+
+    All text reaches the template as JSON strings, which Typst sets as they are: nothing is ever read as markup.
     """
-    import typst
-
-    created = int(report.result.snapshot.study.created)
-    document = json.dumps(content(report), ensure_ascii=False, sort_keys=True)
-    with TemporaryDirectory() as name:
-        folder = Path(name)
-        template = folder / "report.typ"
-        template.write_bytes(files("posestudy_reports").joinpath("report.typ").read_bytes())
-        for section in report.sections:
-            for shown in section.figures:
-                if isinstance(shown, Picture):
-                    (folder / f"{shown.name}.jpg").write_bytes(shown.data)
-        given = {"report": document}
-        return typst.compile(template, root=folder, format="pdf", sys_inputs=given, timestamp=created)
-
-
-def content(report: StudyReport) -> dict[str, Any]:
-    """What the template sets, as JSON."""
     study = report.result.snapshot.study
-    created = datetime.fromtimestamp(study.created, UTC)
-    return {
-        "name": report.name,
-        "title": report.title,
-        "authors": list(report.authors),
-        "description": report.description,
-        "created": f"{created.day} {created:%B %Y}",
-        "metric": report.result.metric.short,
-        "summary": list(report.summary),
-        "open": list(report.still_open),
-        "stages": [
-            asdict(parts.table)
-            | {
-                "differences": asdict(parts.differences) if parts.differences else None,
-                "zoo": asdict(parts.zoo) if parts.zoo else None,
-                "figure": learning_curves_svg(parts.curves, report.result.metric),
-                "drawn": bool(parts.curves),
-            }
-            for parts in report.stage_parts
-        ],
-        "sections": [
-            {"title": section.title, "figures": [_figure(shown) for shown in section.figures]}
-            for section in report.sections
-        ],
-        "addresses": [
-            [str(t.number), stage.stage.name, cell.label, str(t.seed), t.uid, report.result.runs.get(t.uid, "")]
-            for stage in report.stages
-            for cell in stage.cells
-            for t in cell.trials
-        ],
-    }
+    created = int(study.created)
+    document = report.document
+    with TemporaryDirectory() as folder:
+        press = Press(Path(folder), document)
+        fitted = fit(document, press.measure)
+        pages = press.pdf(fitted.document, fitted.level, fitted.arrangement, created)
+        further = None
+        if fitted.document.supplement:
+            further = press.pdf(_supplement(fitted.document), LEVELS[0], ARRANGEMENTS[0], created)
+        wide = tuple(_too_wide(fitted, press))
+    notes = (*fitted.warnings, *wide, *_unknown(document, Options.of(study.document)), *own(report).warnings)
+    return Printed(pages, further, tuple(dict.fromkeys(notes)))
 
 
-def _figure(shown: Chart | Picture) -> dict[str, Any]:
-    """A figure as the template shows it: a drawing in itself, pixels by the name of their file."""
-    if isinstance(shown, Chart):
-        return {"caption": shown.caption, "svg": shown.vector("svg").decode(), "across": False}
-    width, height = shown.size
-    room = _TURNED if shown.across else _UPRIGHT
-    wide = min(room[0], width / _PIXELS_PER_MM, room[1] * width / height)
-    return {"caption": shown.caption, "svg": None, "file": f"/{shown.name}.jpg", "width": wide, "across": shown.across}
+def _supplement(document: Document) -> Document:
+    """The supplement as a document of its own; its labels are those that the paper refers to."""
+    title = f"Supplement: {document.title}"
+    return Document(document.name, title, document.authors, document.date, (), (), document.supplement)
+
+
+def _too_wide(fitted: Fitted, press: Press) -> Iterator[str]:
+    labels = labelled(fitted.document)
+    for name in press.too_wide(fitted.document, fitted.level):
+        yield f"{labels[name]} ({name}) is too wide for a page and is printed smaller than is read with ease."
+
+
+def _unknown(document: Document, options: Options) -> Iterator[str]:
+    """What the study says of tables and figures that this report does not have."""
+    known = [s.name for s in (*document.shown, *shown_in(document.supplement))]
+    for key, names in (("supplement", options.supplement), ("priorities", options.priorities or {})):
+        for name in names:
+            if name not in known:
+                hint = nearest(name, known) or f"there are {', '.join(known) or 'none'}"
+                yield f"report.{key} names '{name}', which is no table or figure of this report ({hint})."
