@@ -39,6 +39,14 @@ class TrialState(StrEnum):
     DONE = "DONE"
 
 
+class Purpose(StrEnum):
+    """Why a test split was predicted: on its own, for a hand-in archive, or after training as the study asked."""
+
+    PREDICT = "predict"
+    BUNDLE = "bundle"
+    SUBMISSION = "submission"
+
+
 class Direction(StrEnum):
     """Whether a larger or a smaller value of a metric is better."""
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from posestudy import journal
 from posestudy.errors import LedgerUnavailableError
-from posestudy.ledger.records import Checkpoint, Claim, Json
-from posestudy.vocabulary import AttemptEnd, Direction, Outcome
+from posestudy.ledger.records import Checkpoint, Claim, Json, NewSplitUse
+from posestudy.vocabulary import AttemptEnd, Direction, Outcome, Purpose
 from posestudy_runner.context import PoolContext
 from posestudy_runner.order import TrialOrder
 from posestudy_runner.outcomes import Ending, kernel_oom_kills, last_lines
@@ -160,9 +160,9 @@ class Attempt:
 
     def _hear(self, message: Json) -> None:
         kind = message["type"]
-        if kind in ("epoch", "end"):
+        if kind in ("epoch", "tested", "end"):
             self._heard += 1
-        if kind in ("started", "epoch", "profiled"):
+        if kind in ("started", "epoch", "tested", "profiled"):
             self._undelivered.append(message)
             if len(self._undelivered) == 1:
                 self._deliver_all()
@@ -199,6 +199,10 @@ class Attempt:
         if frame["type"] == "profiled":
             if not self._ledger.profiled(uid, fence, frame["profile"]):
                 self._give_up()
+            return
+        if frame["type"] == "tested":
+            use = {**frame["use"], "purpose": Purpose(frame["use"]["purpose"])}
+            self._ledger.record_test_use(uid, NewSplitUse(**use))
             return
         epoch = int(frame["epoch"])
         checkpoint = Checkpoint(**frame["checkpoint"]) if frame["checkpoint"] else None

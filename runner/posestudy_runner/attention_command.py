@@ -10,9 +10,10 @@ import typer
 
 from posestudy.errors import InputError, NotFoundError, PoseStudyError, Problem, UnreadableImageError, nearest
 from posestudy.home import safe_part
-from posestudy.ledger.records import CellRecord, Snapshot, TrialRecord
+from posestudy.ledger.records import CellRecord
 from posestudy.settings import Settings
 from posestudy_runner.attention import KINDS, Kind
+from posestudy_runner.trained import BEST_RULE, choose
 
 if TYPE_CHECKING:
     from posestudy_runner.attending import Box
@@ -38,7 +39,7 @@ def attention(
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="The image to look at.")],
     study: Annotated[str | None, typer.Option("--study", help="A launched study's name.")] = None,
     trial: Annotated[
-        str, typer.Option("--trial", metavar="N|best", help="The trial's number, see `posestudy status STUDY`.")
+        str, typer.Option("--trial", metavar="N|best", help=f"The trial's number; {BEST_RULE}.")
     ] = "best",
     config: Annotated[
         Path | None, typer.Option("--config", help="An MMPose config, instead of a study; with --checkpoint.")
@@ -174,7 +175,7 @@ def _of_study(settings: Settings, study: str, chosen: str) -> Trained:
         snapshot = ledger.snapshot(study, values=False)
     finally:
         ledger.close()
-    trial = _trial(snapshot, chosen)
+    trial = choose(snapshot, chosen)
     name = f"trial {trial.number} of '{study}'"
     (cell,) = (cell for cell in snapshot.cells if cell.id == trial.cell_id)
     _require_attention(cell, name)
@@ -192,22 +193,6 @@ def _of_study(settings: Settings, study: str, chosen: str) -> Trained:
         f"{name} has no weights in {settings.home.runs / safe_part(of_study) / str(number)}: {state}; expected "
         "best.pth, which the first validation writes on the host that trains"
     )
-
-
-def _trial(snapshot: Snapshot, chosen: str) -> TrialRecord:
-    from posestudy.projections.standing import best_trial
-
-    study, trials = snapshot.study.name, snapshot.trials
-    if chosen == "best":
-        uid = best_trial(snapshot)
-        if uid is None:
-            raise NotFoundError(f"no trial of '{study}' has a result yet, so none is the best; expected --trial N")
-        return next(trial for trial in trials if trial.uid == uid)
-    for trial in trials:
-        if str(trial.number) == chosen:
-            return trial
-    numbers = f"its trials are numbered {trials[0].number} to {trials[-1].number}" if trials else "it has no trial"
-    raise NotFoundError(f"no trial {chosen} in the study '{study}': {numbers}; expected a number or best")
 
 
 def _require_attention(cell: CellRecord, name: str) -> None:

@@ -8,6 +8,7 @@ from posestudy_runner import plugin  # isort: skip
 import multiprocessing
 import sys
 import traceback
+from dataclasses import asdict
 from typing import Any
 
 import mmengine
@@ -18,10 +19,10 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 import posestudy
-from posestudy.durable import write_text
+from posestudy.durable import sha256_file, write_text
 from posestudy.home import AttemptPaths
 from posestudy.ledger.records import Json
-from posestudy.vocabulary import Outcome
+from posestudy.vocabulary import Outcome, Purpose
 from posestudy_runner import evaluating
 from posestudy_runner.attention_model import save_attention
 from posestudy_runner.checkpoints import TrialFiles, usable
@@ -33,6 +34,7 @@ from posestudy_runner.order import TrialOrder
 from posestudy_runner.outcomes import Ending, NotConverged, Pruned, classify
 from posestudy_runner.pictures import save_pictures
 from posestudy_runner.profiling import profile
+from posestudy_runner.split_use import split_use
 from posestudy_runner.timing import Timing
 from posestudy_studies.mmpose_config import config_text
 from posestudy_studies.spec import Study, Training
@@ -78,7 +80,7 @@ def main(order: TrialOrder, control: Control) -> Ending:
     last = order.last_epoch if reporter.evaluated is None else reporter.evaluated
     _keep_matches(runner, order.paths, last)
     _illustrate(runner, order.paths)
-    message = _submit(runner, ending.message)
+    message = _submit(runner, order.paths, control, ending.message)
     _show_attention(runner, order.paths)
     _profile(runner, order, control)
     return Ending(ending.outcome, message, peak)
@@ -192,17 +194,21 @@ def _illustrate(runner: Runner, paths: AttemptPaths) -> None:
         traceback.print_exc()
 
 
-def _submit(runner: Runner, message: str | None) -> str | None:
+def _submit(runner: Runner, paths: AttemptPaths, control: Control, message: str | None) -> str | None:
     """Predict the test split by the weights `_illustrate` left in the model, where `prepare` has left one.
 
-    Returns `message`, or why there is no such file: what was trained and validated stays what it is.
+    That it was predicted is told to the worker, who writes it down. Returns `message`, or why there is no such file:
+    what was trained and validated stays what it is.
     """
     try:
-        if runner.test_loop is not None:
-            runner.test()
+        if runner.test_loop is None:
+            return message
+        runner.test()
+        use = split_use(Purpose.SUBMISSION, runner.test_dataloader.dataset, sha256_file(paths.submission))
     except Exception as error:  # noqa: BLE001 - see above
         traceback.print_exc()
         return f"the test split was not predicted: {error}"
+    control.record({"type": "tested", "use": asdict(use)})
     return message
 
 

@@ -112,7 +112,7 @@ def test_another_image_is_taken_whole_and_kind_threshold_box_and_out_are_heeded(
         (["cat.jpg", "--study", "looks", "--box", "-5,0,40,20"], "expected a box within its 96 x 96 px"),
         (["cat.jpg", "--study", "looks", "--box", "nan,0,40,20"], "expected a box within its 96 x 96 px"),
         (["cat.jpg", "--study", "lokks"], "no study 'lokks' in this ledger (did you mean 'looks'?)"),
-        (["cat.jpg", "--study", "looks"], "no trial of 'looks' has a result yet"),
+        (["cat.jpg", "--study", "looks"], "no trial of 'looks' is completed"),
         (["cat.jpg", "--study", "looks", "--trial", "9"], "no trial 9 in the study 'looks': its trials are numbered 1"),
         (["cat.jpg", "--study", "looks", "--trial", "bets"], "no trial bets in the study 'looks'"),
         (["cat.jpg", "--study", "looks", "--trial", "1"], "trial 1 of 'looks', a resnet50, has no attention to show"),

@@ -18,7 +18,7 @@ Floats = npt.NDArray[np.float64]
 
 _SUPERSAMPLING: Final = 3
 _JPEG_QUALITY: Final = 92
-_SPLITS: Final = ("train", "val")
+_SPLITS: Final = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,10 @@ class _Placed:
     box: Box
 
 
-def draw(root: Path, *, train: int, val: int, seed: int, size_px: int = 96) -> None:
+def draw(root: Path, *, train: int, val: int, seed: int, size_px: int = 96, test: int = 0) -> None:
     """Draw `train` + `val` pictures of `size_px` squared into `root/images` and `root/annotations/{train,val}.json`.
+
+    With `test` also so many pictures of which `annotations/test.json` tells the boxes and no keypoint.
 
     The same arguments give the same bytes; each picture depends on (seed, split, index) alone, so that the splits
     share no cat and a longer data set starts with the shorter one. Every tenth picture or so holds two cats.
@@ -39,13 +41,15 @@ def draw(root: Path, *, train: int, val: int, seed: int, size_px: int = 96) -> N
     Raises:
         ValueError: where a count is negative or the size is below 32 px, at which joints are no longer apart.
     """
-    if train < 0 or val < 0 or size_px < 32:
-        message = f"found train={train}, val={val}, size_px={size_px}; expected counts >= 0 and a size >= 32 px"
+    if min(train, val, test) < 0 or size_px < 32:
+        counts = f"train={train}, val={val}, test={test}"
+        message = f"found {counts}, size_px={size_px}; expected counts >= 0 and a size >= 32 px"
         raise ValueError(message)
     (root / "images").mkdir(parents=True, exist_ok=True)
     (root / "annotations").mkdir(exist_ok=True)
-    for split, count in zip(_SPLITS, (train, val), strict=True):
-        _draw_split(root, split, count, seed, size_px)
+    for split, count in zip(_SPLITS, (train, val, test), strict=True):
+        if split != "test" or count:
+            _draw_split(root, split, count, seed, size_px)
 
 
 def _draw_split(root: Path, split: str, count: int, seed: int, size_px: int) -> None:
@@ -61,7 +65,8 @@ def _draw_split(root: Path, split: str, count: int, seed: int, size_px: int) -> 
         encoded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1]
         (root / "images" / name).write_bytes(encoded.tobytes())
         images.append({"id": image_id, "file_name": name, "width": size_px, "height": size_px})
-        annotations += [_annotation(cat, image_id, 10 * image_id + i, size_px) for i, cat in enumerate(placed)]
+        found = [_annotation(cat, image_id, 10 * image_id + i, size_px) for i, cat in enumerate(placed)]
+        annotations += [_unlabelled(one) for one in found] if split == "test" else found
     cats = layout("cats")
     category = {"id": 1, "name": "cat", "supercategory": "animal", "keypoints": list(cats.keypoint_names)}
     category["skeleton"] = [[a + 1, b + 1] for a, b in cats.skeleton]  # COCO counts them from one
@@ -87,6 +92,10 @@ def _annotation(cat: _Placed, image_id: int, annotation_id: int, size_px: int) -
         "num_keypoints": int(labelled),
         "keypoints": keypoints,
     }
+
+
+def _unlabelled(annotation: dict[str, Any]) -> dict[str, Any]:
+    return {**annotation, "num_keypoints": 0, "keypoints": [0] * len(annotation["keypoints"])}
 
 
 def _picture(rng: np.random.Generator, size_px: int) -> tuple[Image, list[_Placed]]:

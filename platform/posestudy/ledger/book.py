@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 import sqlalchemy as sa
 
 from posestudy.errors import NotFoundError
-from posestudy.ledger import claims, epochs, interventions, known, projected, reading, stages
+from posestudy.ledger import claims, epochs, interventions, known, projected, reading, split_uses, stages
 from posestudy.ledger.clock import DatabaseClock
 from posestudy.ledger.connection import ConstraintError, Database
 from posestudy.ledger.migrate import migrate
@@ -16,8 +16,10 @@ from posestudy.ledger.records import (
     Checkpoint,
     Claim,
     Json,
+    NewSplitUse,
     ProjectedRun,
     Snapshot,
+    SplitUse,
     StudyRecord,
     TrainedAlike,
     ValueRecord,
@@ -214,6 +216,22 @@ class Ledger:
     def cancelled(self, uid: str, fence: int) -> bool:
         """Whether the fence was taken from its holder because a user cancelled the trial."""
         return self._database.read(lambda c: claims.cancelled(c, uid, fence))
+
+    # ---- the test split
+
+    def record_test_use(self, uid: str, use: NewSplitUse) -> None:
+        """Write that the trial `uid` predicted the test split of its study; a use that is there already stays.
+
+        No fence is asked for: what was looked at was looked at.
+
+        Raises:
+            LedgerError: there is no such trial.
+        """
+        self._database.write(lambda c: split_uses.record(c, uid, use))
+
+    def test_uses(self, name: str) -> tuple[SplitUse, ...]:
+        """Every prediction of the study's test split, oldest first. Raises `NotFoundError`."""
+        return self._database.read(lambda c: split_uses.of_study(c, reading.study(c, name).id))
 
     # ---- projections
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
 from posestudy.errors import NotFoundError, nearest
-from posestudy.ledger import schema
+from posestudy.ledger import schema, split_uses
 from posestudy.ledger.records import (
     AttemptRecord,
     CellRecord,
@@ -17,7 +18,12 @@ from posestudy.ledger.records import (
     TrialRecord,
     ValueRecord,
 )
+from posestudy.ledger.value_columns import Collector, ValueColumns
 from posestudy.vocabulary import AttemptEnd, Outcome, TrialState
+
+# So many rows are in memory as text, the rest as numbers. They come in batches that are gone before the garbage
+# collector looks at them: it would look through everything else with them, again and again.
+_FETCHED_ROWS, _PARSED_ROWS = 500, 8000
 
 
 def _study(row: sa.RowMapping) -> StudyRecord:
@@ -86,15 +92,40 @@ def snapshot(connection: sa.Connection, name: str, *, with_values: bool) -> Snap
     cells = sa.select(cell).join(stage).where(in_study)
     placed = trial.join(cell, trial.c.cell_id == cell.c.id).join(stage, cell.c.stage_id == stage.c.id)
     trials = sa.select(trial).select_from(placed).where(in_study).order_by(trial.c.number)
-    all_values = sa.select(value).select_from(placed.join(value, value.c.trial_uid == trial.c.uid)).where(in_study)
-    all_values = all_values.order_by(trial.c.number, value.c.epoch)
+    # Not sorted by the database, which would write all of it to its disk first; and the metrics as text.
+    texts = sa.select(trial.c.number, value.c.epoch, value.c.ts, value.c.fence, sa.cast(value.c.metrics, sa.Text))
+    texts = texts.select_from(placed.join(value, value.c.trial_uid == trial.c.uid)).where(in_study)
     attempts = sa.select(attempt).select_from(placed.join(attempt, attempt.c.trial_uid == trial.c.uid))
     attempts = attempts.where(in_study).order_by(trial.c.number, attempt.c.fence)
+    placed_trials = tuple(_trial(row) for row in _rows(connection, trials))
     return Snapshot(
         study=record,
         stages=tuple(StageRecord(**row) for row in _rows(connection, stages)),
         cells=tuple(CellRecord(**row) for row in _rows(connection, cells.order_by(stage.c.ordinal, cell.c.ordinal))),
-        trials=tuple(_trial(row) for row in _rows(connection, trials)),
-        values=tuple(ValueRecord(**row) for row in _rows(connection, all_values)) if with_values else (),
+        trials=placed_trials,
+        values=_columns(connection, texts, placed_trials) if with_values else (),
         attempts=tuple(_attempt(row) for row in _rows(connection, attempts)),
+        test_uses=split_uses.of_study(connection, record.id),
     )
+
+
+def _columns(connection: sa.Connection, texts: sa.Select[Any], trials: Sequence[TrialRecord]) -> ValueColumns:
+    """Values read once, batch by batch, by a cursor of the server where there is one; `trials` in order of number."""
+    places = {trial.number: place for place, trial in enumerate(trials)}
+    collector, waiting = Collector(), tuple[list[Any], ...](([], [], [], [], []))
+    streamed = texts.execution_options(stream_results=True, yield_per=_FETCHED_ROWS)
+    for batch in connection.execute(streamed).partitions():
+        for column, part in zip(waiting, zip(*batch, strict=True), strict=True):
+            column.extend(part)
+        if len(waiting[0]) >= _PARSED_ROWS:
+            _collect(collector, places, waiting)
+    _collect(collector, places, waiting)
+    return collector.columns([trial.uid for trial in trials])
+
+
+def _collect(collector: Collector, places: Mapping[int, int], rows: tuple[list[Any], ...]) -> None:
+    numbers, epochs, times, fences, documents = rows
+    if numbers:
+        collector.add_texts([places[number] for number in numbers], epochs, times, fences, documents)
+    for column in rows:
+        column.clear()

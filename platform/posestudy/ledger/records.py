@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from posestudy.vocabulary import AttemptEnd, Outcome, TrialState
+from posestudy.vocabulary import AttemptEnd, Outcome, Purpose, TrialState
 
 Json = dict[str, Any]
 
@@ -170,15 +171,51 @@ class Claim:
 
 
 @dataclass(frozen=True)
+class NewSplitUse:
+    """A prediction of the whole test split, to be written down.
+
+    Attributes:
+        id: 32 characters of the caller's own, the same where the same prediction is told again.
+        images, instances: how many were predicted.
+        sha256: of the file of results.
+    """
+
+    id: str
+    purpose: Purpose
+    images: int
+    instances: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class SplitUse:
+    """A prediction of the test split by the trial `trial_uid`; `ts` is when it was written down. See `NewSplitUse`."""
+
+    id: str
+    study_id: int
+    trial_uid: str
+    ts: float
+    purpose: Purpose
+    images: int
+    instances: int
+    sha256: str
+
+
+@dataclass(frozen=True)
 class Snapshot:
-    """A study as the ledger holds it at one moment, rows in order (ordinal, number, epoch)."""
+    """A study as the ledger holds it at one moment, rows in order (ordinal, number, epoch).
+
+    `values` are `posestudy.ledger.value_columns.ValueColumns` where the ledger was asked for them: records made anew
+    each time. `test_uses` are the predictions of the test split, oldest first.
+    """
 
     study: StudyRecord
     stages: tuple[StageRecord, ...]
     cells: tuple[CellRecord, ...]
     trials: tuple[TrialRecord, ...]
-    values: tuple[ValueRecord, ...]
+    values: Sequence[ValueRecord]
     attempts: tuple[AttemptRecord, ...]
+    test_uses: tuple[SplitUse, ...] = ()
 
 
 @dataclass(frozen=True)

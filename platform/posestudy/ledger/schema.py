@@ -8,10 +8,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-REVISION = "0003"
+REVISION = "0004"
 """The newest migration this posestudy has."""
 
-KNOWN_REVISIONS = ("0001", "0002", "0003")
+KNOWN_REVISIONS = ("0001", "0002", "0003", "0004")
 """Every migration this posestudy has, oldest first."""
 
 VERSION_TABLE = "posestudy_version"
@@ -174,6 +174,21 @@ attempt = sa.Table(
     sa.Column("ended", sa.Double),
     sa.Column("end", sa.String(16)),
     sa.Column("why", sa.Text),
+)
+
+test_use = sa.Table(
+    "test_use",
+    metadata,
+    # Of whoever predicted, so that saying it twice writes it once.
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("study_id", sa.ForeignKey("study.id"), nullable=False),
+    sa.Column("trial_uid", sa.ForeignKey("trial.uid"), nullable=False),
+    sa.Column("ts", sa.Double, nullable=False),
+    sa.Column("purpose", sa.String(16), nullable=False),
+    sa.Column("images", sa.Integer, nullable=False),
+    sa.Column("instances", sa.Integer, nullable=False),
+    sa.Column("sha256", sa.String(64), nullable=False),
+    sa.Index(None, "study_id", "ts"),
 )
 
 # No foreign key: a projection may be deleted and rebuilt at any time and never holds the ledger up.
