@@ -108,6 +108,10 @@ class Home:
         """MLflow's artifact store."""
         return self.root / "artifacts"
 
+    def report(self, study: str) -> Path:
+        """The files of the report last written of a study, kept for MLflow."""
+        return self.root / "reports" / safe_part(study)
+
     @property
     def projector_log(self) -> Path:
         """What the background projector says."""

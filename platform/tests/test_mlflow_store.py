@@ -141,7 +141,7 @@ def test_metrics_carry_the_ledgers_times_and_are_sent_once(settings: Settings, b
     assert twice == []
     ledger_times = [(v.epoch, int(v.ts * 1000)) for v in book.snapshot("cats").values]
     assert rows(settings, "SELECT step, timestamp FROM metrics WHERE key = 'coco/AP' ORDER BY step") == ledger_times
-    assert len(rows(settings, "SELECT 1 FROM runs")) == 2  # the stage and the trial
+    assert len(rows(settings, "SELECT 1 FROM runs")) == 3  # the study, the stage and the trial
     assert book.projected("mlflow")[claim.trial.uid].epoch == 3
 
 

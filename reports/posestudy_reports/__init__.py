@@ -22,6 +22,8 @@ def open(study_name: str, settings: Settings | None = None) -> StudyReport:  # n
         NotFoundError: no study of that name (the message names the nearest), or no ledger at all.
         LedgerError: the ledger cannot be read.
     """
+    from functools import partial
+
     from posestudy.ledger import Ledger
     from posestudy.settings import Settings
     from posestudy_reports.report import StudyReport
@@ -36,4 +38,4 @@ def open(study_name: str, settings: Settings | None = None) -> StudyReport:  # n
     finally:
         ledger.close()
     home = places.home
-    return StudyReport(snapshot, runs, SavedMatches(home), disk_bytes(home, snapshot), SavedPictures(home))
+    return StudyReport(snapshot, runs, SavedMatches(home), partial(disk_bytes, home, snapshot), SavedPictures(home))

@@ -14,16 +14,32 @@ def report(
     formats: Annotated[
         str, typer.Option("--format", metavar="LIST", help="Of latex, markdown, csv, html, pdf, with commas between.")
     ] = "latex,markdown,csv,html,pdf",
+    text: Annotated[
+        Path | None,
+        typer.Option("--text", metavar="DIR", help="Folder with your own text, as introduction.md; for report.text."),
+    ] = None,
+    mlflow: Annotated[
+        bool, typer.Option("--mlflow/--no-mlflow", help="Also put the files into the study's run in MLflow.")
+    ] = True,
 ) -> None:
     """Write the tables, learning curves and the PDF of a study, finished or not."""
     import posestudy_reports
 
     wanted = _formats(formats)
     found = posestudy_reports.open(study)
-    for path in found.write(out, wanted):
+    found.own_text = text
+    paths = found.write(out, wanted)
+    for path in paths:
         typer.echo(path)
+    for sentence in found.printed.warnings if "pdf" in wanted else ():
+        typer.echo(f"warning: {sentence}")
     for sentence in found.still_open:
         typer.echo(f"still open: {sentence}")
+    if mlflow:
+        from posestudy.settings import Settings
+        from posestudy_reports.published import publish
+
+        typer.echo(f"report: {publish(study, out, paths, Settings.resolve())}")
 
 
 def demo(

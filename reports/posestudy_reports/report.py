@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,9 +20,14 @@ from posestudy_reports.tables import Table, stage_table
 if TYPE_CHECKING:
     import pandas as pd
 
+    from posestudy_reports.addressed import Number
     from posestudy_reports.bootstrap import Evidence
     from posestudy_reports.comparison import Comparison
+    from posestudy_reports.document import Document
+    from posestudy_reports.notebook import StageReport
+    from posestudy_reports.pdf import Printed
     from posestudy_reports.sections import Section
+    from posestudy_reports.table_forms import PaperTable
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,7 @@ class StudyReport:
 
     Args:
         saved: where the matches of the trials lie, for the intervals over validation images; None: nowhere.
-        disk_bytes: what the study's files take; None: not known.
+        disk_bytes: what the study's files take, counted when it is asked for; None: not known.
         pictures: where the trials' pictures lie, for the galleries; None: nowhere.
 
     Every output is a function of these: the same ledger and files give the same bytes.
@@ -55,13 +60,66 @@ class StudyReport:
         snapshot: Snapshot,
         runs: Mapping[str, str],
         saved: SavedMatches | None = None,
-        disk_bytes: int | None = None,
+        disk_bytes: Callable[[], int | None] | int | None = None,
         pictures: SavedPictures | None = None,
     ) -> None:
-        self.result = StudyResult(snapshot, dict(runs))
         self._saved = saved or SavedMatches()
+        bare = StudyResult(snapshot, dict(runs))
+        self.result = replace(bare, contradiction=partial(self._saved.contradiction, snapshot.study.name, bare.metric))
         self._disk_bytes = disk_bytes
         self._pictures = pictures or SavedPictures()
+        self.own_text: Path | None = None
+        """The folder of the user's own text, where it is another than the study file says."""
+
+    def __getitem__(self, name: str) -> StageReport | Section:
+        """A stage by its name, else a section by its. Raises NotFoundError, naming the nearest."""
+        from posestudy.errors import NotFoundError, nearest
+
+        if name in self._stage_names:
+            return self.stage(name)
+        for section in self.sections:
+            if section.name == name:
+                return section
+        known = list(self)
+        hint = nearest(str(name), known) or f"it has {', '.join(known)}"
+        raise NotFoundError(f"the report of '{self.name}' has no part {name!r} ({hint})")
+
+    def stage(self, name: str) -> StageReport:
+        """The tables, sentences, curves and rows of a stage. Raises NotFoundError, naming the nearest."""
+        from posestudy.errors import NotFoundError, nearest
+        from posestudy_reports.notebook import stage_report
+
+        names = self._stage_names
+        if name not in names:
+            hint = nearest(str(name), names) or f"it has {', '.join(names) or 'none yet'}"
+            raise NotFoundError(f"the study '{self.name}' has no stage {name!r} ({hint})")
+        return stage_report(self, names.index(name))
+
+    def __iter__(self) -> Iterator[str]:
+        """The names that `report[NAME]` takes: the stages, then the sections."""
+        return iter(dict.fromkeys([*self._stage_names, *(section.name for section in self.sections)]))
+
+    @property
+    def _stage_names(self) -> list[str]:
+        return [stage.stage.name for stage in self.stages]
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return list(self)
+
+    def __repr__(self) -> str:
+        from posestudy_reports.notebook import report_text
+
+        return report_text(self)
+
+    def _repr_html_(self) -> str:
+        from posestudy_reports.notebook import report_html
+
+        return report_html(self)
+
+    @cached_property
+    def disk_bytes(self) -> int | None:
+        """What the study's files take; None: not known."""
+        return self._disk_bytes() if callable(self._disk_bytes) else self._disk_bytes
 
     @property
     def name(self) -> str:
@@ -80,6 +138,13 @@ class StudyReport:
     def _options(self) -> Mapping[str, Any]:
         options = self.result.snapshot.study.document.get("report")
         return options if isinstance(options, Mapping) else {}
+
+    @property
+    def text_folder(self) -> Path | None:
+        """Where the user's own text for the paper lies; None: nowhere."""
+        from posestudy_reports.paper import text_folder
+
+        return text_folder(self._options, self.own_text)
 
     @property
     def description(self) -> str:
@@ -127,6 +192,13 @@ class StudyReport:
         return float(margin) if margin else None
 
     @cached_property
+    def analysis(self) -> tuple[tuple[str, ...], ...]:
+        """Sentences about the rows of each stage, in order of the stages."""
+        from posestudy_reports.analysis import analyses
+
+        return analyses(self.result, self.comparisons, self.margin)
+
+    @cached_property
     def tables(self) -> tuple[Table, ...]:
         """The ablation table of each stage, in order."""
         return tuple(stage_table(self.result, *pair) for pair in zip(self.stages, self.comparisons, strict=True))
@@ -145,6 +217,18 @@ class StudyReport:
         from posestudy_reports.zoo_table import zoo_table
 
         return tuple(zoo_table(self.result, stage) for stage in self.stages)
+
+    @cached_property
+    def paper_tables(self) -> tuple[PaperTable, ...]:
+        """The tables in the order of the paper: those the study declares, else the usual ones of every stage."""
+        from posestudy_reports.table_forms import paper_tables
+
+        return paper_tables(self.result, self.comparisons, self.margin)
+
+    @property
+    def all_tables(self) -> tuple[Table, ...]:
+        """The same without what is known about them; names are unique."""
+        return tuple(found.table for found in self.paper_tables)
 
     @cached_property
     def material(self) -> Material:
@@ -180,6 +264,53 @@ class StudyReport:
         return training_time_frame(self.result)
 
     @cached_property
+    def instances(self) -> pd.DataFrame:
+        """One row per annotated instance of the data set; `posestudy_reports.dataset_frame.COLUMNS` documents the
+        columns.
+
+        Raises:
+            PoseStudyError: the study's file is not understood, or the annotations of a split cannot be read.
+        """
+        from posestudy_reports.dataset_frame import study_instances
+
+        return study_instances(self.material)
+
+    @cached_property
+    def learning_curves(self) -> pd.DataFrame:
+        """One row per cell and epoch; `posestudy_reports.figure_frames.CURVE_COLUMNS` documents the columns."""
+        from posestudy_reports.figure_frames import curve_frame
+
+        return curve_frame(self.result, self.curves)
+
+    @cached_property
+    def effects(self) -> pd.DataFrame:
+        """One row per cell of the forest plots; `posestudy_reports.figure_frames.EFFECT_COLUMNS` documents them."""
+        from posestudy_reports.figure_frames import effect_frame
+
+        return effect_frame(self.result, self.comparisons)
+
+    @cached_property
+    def importance(self) -> pd.DataFrame:
+        """One row per factor; `posestudy_reports.figure_frames.IMPORTANCE_COLUMNS` documents the columns."""
+        from posestudy_reports.figure_frames import importance_frame
+
+        return importance_frame(self.result)
+
+    @cached_property
+    def heat_maps(self) -> pd.DataFrame:
+        """One row per square; `posestudy_reports.figure_frames.HEAT_MAP_COLUMNS` documents the columns."""
+        from posestudy_reports.figure_frames import heat_map_frame
+
+        return heat_map_frame(self.result)
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        """One row per ended trial; `posestudy_reports.figure_frames.HISTORY_COLUMNS` documents the columns."""
+        from posestudy_reports.figure_frames import history_frame
+
+        return history_frame(self.result)
+
+    @cached_property
     def curves(self) -> tuple[tuple[Curve, ...], ...]:
         """The learning curves of each stage, in order."""
         return tuple(curves(self.result, stage) for stage in self.stages)
@@ -195,7 +326,29 @@ class StudyReport:
 
     @cached_property
     def summary(self) -> tuple[str, ...]:
-        return summary(self.result, self._disk_bytes)
+        return summary(self.result, self.disk_bytes)
+
+    @cached_property
+    def document(self) -> Document:
+        """The report as a paper. Raises as `paper.document`."""
+        from posestudy_reports.paper import document
+
+        return document(self)
+
+    @cached_property
+    def printed(self) -> Printed:
+        """The paper and its supplement as PDF, with what a reader of them should be warned of."""
+        from posestudy_reports.pdf import printed
+
+        return printed(self)
+
+    @cached_property
+    def numbers(self) -> Mapping[str, Number]:
+        """Every number that was measured and stands somewhere in the report, by its address."""
+        from posestudy_reports.number_list import collected
+
+        tables = (self.tables, self.difference_tables, self.zoo_tables, self.all_tables)
+        return collected(self.summary, self.analysis, *tables, self.sections, self.document)
 
     @property
     def still_open(self) -> tuple[str, ...]:

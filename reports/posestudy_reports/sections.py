@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING, Final
 
-from posestudy_reports import attention, tradeoff, tradeoff_figure, training_times, training_times_figure
+from posestudy_reports import attention, study_figures, tradeoff, tradeoff_figure, training_times, training_times_figure
 from posestudy_reports import gallery as side_by_side
 from posestudy_reports.material import Material
 from posestudy_reports.results import StudyResult
@@ -38,6 +38,14 @@ class Chart:
     wide: bool = True
     priority: int = 50
 
+    def __repr__(self) -> str:
+        return f"<chart {self.name}: {self.title}>"
+
+    def _repr_html_(self) -> str:
+        from posestudy_reports.notebook import figure_html
+
+        return figure_html(self)
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -50,6 +58,14 @@ class Picture:
     size: tuple[int, int]
     across: bool = False
     priority: int = 60
+
+    def __repr__(self) -> str:
+        return f"<picture {self.name}: {self.size[0]} x {self.size[1]} px>"
+
+    def _repr_html_(self) -> str:
+        from posestudy_reports.notebook import figure_html
+
+        return figure_html(self)
 
 
 @dataclass(frozen=True)
@@ -64,16 +80,31 @@ class Section:
     interactive: Callable[[], str] | None = None
     """HTML that a page shows instead of the figures: self-contained, everything in it escaped already."""
 
+    def __repr__(self) -> str:
+        return f"<section {self.name}: {len(self.tables)} tables, {len(self.figures)} figures>"
+
+    def _repr_html_(self) -> str:
+        from posestudy_reports.notebook import section_html
+
+        return section_html(self)
+
 
 def sections(material: Material) -> tuple[Section, ...]:
     """Those that have something to show."""
+    from posestudy_reports import dataset_section, error_sections
+
     result, pictures = material.result, material.pictures
     study = result.snapshot.study.name
     found = (
+        *dataset_section.sections(material),
+        *study_figures.effect_sections(material),
+        *study_figures.factor_sections(material),
         Section("tradeoff", f"{result.metric.short} against cost", _tradeoffs(result)),
         Section("training_time", "Training time", _training_times(result)),
+        *study_figures.history_sections(material),
         Section("gallery", "The same images side by side", _gallery(result, partial(pictures.predictions, study))),
         Section("attention", "Attention", _attention(result, partial(pictures.attention, study))),
+        *error_sections.sections(material),
     )
     return tuple(section for section in found if section.figures or section.texts or section.tables)
 
@@ -87,6 +118,8 @@ def _tradeoffs(result: StudyResult) -> tuple[Chart, ...]:
             tradeoff.caption(result, found),
             cache(partial(tradeoff_figure.tradeoff_figure, found, metric)),
             partial(tradeoff_figure.tradeoff_plotly, found, metric),
+            wide=False,
+            priority=35,
         )
         for found in tradeoff.tradeoffs(result)
     )
@@ -98,7 +131,8 @@ def _training_times(result: StudyResult) -> tuple[Chart, ...]:
         return ()
     vector = cache(partial(training_times_figure.training_times_figure, times))
     plotly = partial(training_times_figure.training_times_plotly, times)
-    return (Chart("training_time", "Training time of the cells", training_times.caption(times), vector, plotly),)
+    title, about = "Training time of the cells", training_times.caption(times)
+    return (Chart("training_time", title, about, vector, plotly, wide=False, priority=50),)
 
 
 def _gallery(result: StudyResult, find: side_by_side.Find) -> tuple[Picture, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from posestudy.vocabulary import Metric, Outcome, TrialState
-from posestudy_reports import cell_numbers, footnotes, words
+from posestudy_reports import cell_numbers, footnotes, test_use, words
 from posestudy_reports.addressed import Number, Text, said
 from posestudy_reports.comparison import NoiseFloor, noise_floor, smallest, spread_near
 from posestudy_reports.expectation import expectation
@@ -28,7 +28,8 @@ def summary(result: StudyResult, disk_bytes: int | None = None) -> tuple[str, ..
         first = said("{first} Training took {took} in all, added up over trials.", first=first, took=took)
     carried = [_carry(result, s) for s in result.stages if s.stage.carried]
     about = (*_origins(result), *_contested(result), *expectation(result, disk_bytes))
-    return (first, *about, *_best(result), *carried, *_noise(result))
+    used = test_use.sentence(result)
+    return (first, *about, *_best(result), *carried, *_noise(result), *([used] if used else []))
 
 
 def _contested(result: StudyResult) -> tuple[str, ...]:

@@ -30,7 +30,8 @@ def verify(
             typer.echo(mistake)
         if len(verdict.mistakes) > _MOST_TOLD:
             typer.echo(f"and {len(verdict.mistakes) - _MOST_TOLD} more")
-        rest = f", {verdict.stated} rest on the ledger alone (costs, times, imported results)" if verdict.stated else ""
+        rest = "rest on the ledger or the data set (costs, times, imported results)"
+        rest = f", {verdict.stated} {rest}" if verdict.stated else ""
         state = f"{len(verdict.mistakes)} mistakes" if verdict.mistakes else "verified"
         typer.echo(f"study '{quoted.study}': {state}; {verdict.checked} numbers were computed from predictions{rest}")
     raise typer.Exit(1 if wrong else 0)

@@ -45,8 +45,9 @@ def test_it_writes_every_format_and_says_what_is_open(study_home, capsys):
     assert main(["report", "cats", "--out", str(study_home / "out")]) == 0
     names = {str(p.relative_to(study_home / "out")) for p in (study_home / "out").rglob("*") if p.is_file()}
     assert names == {
-        "report.pdf", "report.html", "report.md", "trials.csv", "values.csv", "differences.csv",
-        "tables/1_lr.tex", "tables/1_lr.csv", "figures/1_lr.svg",
+        "report.pdf", "supplement.pdf", "report.html", "report.md", "figures/1_lr.svg",
+        "trials.csv", "values.csv", "differences.csv", "tables/1_lr.csv",
+        "report.tex", "tables/1_lr.tex", "tables/trials.tex", "numbers.tex", "numbers.json", "references.bib",
     }  # fmt: skip
     printed = capsys.readouterr().out
     assert "still open: Trial 2 waiting for a worker." in printed

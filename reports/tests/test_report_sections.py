@@ -13,10 +13,9 @@ from pathlib import Path
 import pypdf
 import pytest
 from synthetic_report import NASTY, finished
-from zoo_study import GOLDEN, WIDE, Zoo, draw, pictured, profile, zoo
+from zoo_study import WIDE, Zoo, draw, pictured, profile, zoo
 
 from posestudy.home import Home
-from posestudy_reports.pdf import compile_pdf
 from posestudy_reports.report import StudyReport
 from posestudy_reports.saved_pictures import SavedPictures
 from posestudy_reports.writers import FORMATS, latex
@@ -53,17 +52,6 @@ def everything(rows: int = 3, label: str = "a network with a rather long name") 
     return study
 
 
-@pytest.fixture(scope="module")
-def without_pictures() -> dict[str, bytes]:
-    return zoo().report().files(["latex", "csv", "markdown"])
-
-
-@pytest.mark.parametrize("path", GOLDEN)
-def test_files_equal_the_ones_kept(without_pictures, path):
-    written = without_pictures[path].decode()
-    assert written == (HERE / "golden" / f"zoo_{path.replace('/', '_')}").read_text(encoding="utf-8")
-
-
 def test_the_same_ledger_and_files_give_the_same_bytes(report, files):
     again = StudyReport(report.result.snapshot, report.result.runs, pictures=report._pictures)
     assert again.files(FORMATS) == files
@@ -71,9 +59,8 @@ def test_the_same_ledger_and_files_give_the_same_bytes(report, files):
 
 def test_a_study_without_profiles_and_pictures_has_none_of_it():
     found = finished().report().files(FORMATS)
-    assert not [p for p in found if p.startswith("figures/") and p not in ("figures/1_lr.svg", "figures/2_sigma.svg")]
-    assert not [p for p in found if "columns" in p or p in ("tradeoff.csv", "training_times.csv")]
-    assert b"<figure" not in found["report.html"]
+    assert not [p for p in found if re.search("tradeoff|training_time|gallery|attention|columns", p)]
+    assert not re.search(rb'id="figure-(tradeoff|training_time|gallery|attention)', found["report.html"])
 
 
 def test_every_figure_is_in_every_format(files):
@@ -129,8 +116,9 @@ class _Sources(HTMLParser):
 def test_the_page_holds_its_pictures_and_loads_nothing(files):
     parsed = _Sources()
     parsed.feed(files["report.html"].decode())
-    assert len(parsed.found) == 4
-    assert all(source.startswith("data:image/jpeg;base64,") for source in parsed.found)
+    assert sum(source.startswith("data:image/jpeg;base64,") for source in parsed.found) == 4
+    own = ("#", "data:image/jpeg;base64,", "data:image/svg+xml;base64,")
+    assert all(source.startswith(own) for source in parsed.found)
 
 
 def _texts(page: pypdf.PageObject) -> list[tuple[float, float, str]]:
@@ -175,15 +163,17 @@ def test_sixteen_columns_fit_an_upright_page(reader):
     assert max(starts) < 190
 
 
-def test_every_column_there_is_fits_a_page_on_its_side():
-    document = compile_pdf(everything().report())
-    turned = [(w, right) for w, right in _widths(document) if w > 290]
-    assert len(turned) == 1
-    assert turned[0][1] < 277  # the page's right margin
-    text = pypdf.PdfReader(io.BytesIO(document)).pages
-    page = next(p for p in text if float(p.mediabox.width) / MM > 290)
-    assert "NME" in page.extract_text()
-    assert "Costs and metrics: a" in page.extract_text()
+def test_every_column_there_is_fits_a_page():
+    printed = everything().report().printed
+    for document in filter(None, (printed.report, printed.supplement)):
+        assert all(right < 192 for _, right in _widths(document))  # the page's right margin
+    text = "".join(page.extract_text() for d in (printed.report, printed.supplement) if d for page in _pages(d))
+    assert "NME" in text
+    assert "Costs and metrics: a" in text
+
+
+def _pages(document: bytes) -> list[pypdf.PageObject]:
+    return list(pypdf.PdfReader(io.BytesIO(document)).pages)
 
 
 needs_latex = pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
@@ -194,13 +184,17 @@ def _compiled(files: dict[str, bytes], folder: Path, wanted: str) -> str:
     names = []
     for path, data in files.items():
         (folder / path).parent.mkdir(exist_ok=True)
-        (folder / path).write_bytes(data.replace("猫".encode(), b"cat") if path.endswith(".tex") else data)
+        (folder / path).write_bytes(data)
         if re.search(wanted, path):
             names.append(path)
     assert names
     inputs = "\n".join(rf"\input{{{name}}}" for name in names)
-    head = r"\documentclass{article}\usepackage[T1]{fontenc}\usepackage{booktabs,rotating,graphicx}\extrafloats{50}"
-    (folder / "main.tex").write_text(rf"{head}\begin{{document}}{inputs}\end{{document}}", encoding="utf-8")
+    head = (
+        r"\documentclass{article}\usepackage[T1]{fontenc}\usepackage{amssymb,booktabs,graphicx,siunitx}\extrafloats{50}"
+    )
+    (folder / "main.tex").write_text(
+        rf"{head}\input{{numbers}}\begin{{document}}{inputs}\end{{document}}", encoding="utf-8"
+    )
     done = subprocess.run(
         ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "main.tex"],
         cwd=folder, check=False, timeout=120, capture_output=True, text=True, errors="replace",
@@ -229,11 +223,10 @@ def test_names_that_mean_something_to_latex_compile(tmp_path):
     _compiled(written, tmp_path, r"(_columns|^figures/.*)\.tex$")
 
 
-def test_few_columns_stay_upright_in_latex_and_many_do_not():
+def test_few_columns_stand_in_one_column_of_a_page_and_many_in_both():
     narrow, wide = (latex.latex(t, "s") for t in (zoo().report().zoo_tables[2], zoo().report().zoo_tables[0]))
     assert r"\begin{table}" in narrow
-    assert "rotating" not in narrow
-    assert r"\begin{sidewaystable}" in wide
+    assert r"\begin{table*}" in wide
     assert len(WIDE) == 15
     assert wide.count("AR(L)") == 1
 
@@ -253,7 +246,8 @@ def test_names_that_are_markup_are_set_as_they_are(tmp_path):
 def test_a_picture_that_vanished_since_takes_its_section_along(tmp_path):
     study = zoo()
     home = Home.resolve(tmp_path)
-    assert {s.name for s in pictured(study, home).sections} == {"tradeoff", "training_time", "gallery", "attention"}
+    without = {"effects", "factors", "tradeoff", "training_time"}
+    assert {s.name for s in pictured(study, home).sections} == {*without, "gallery", "attention"}
     shutil.rmtree(home.runs)
     after = study.report(pictures=SavedPictures(home))
-    assert {s.name for s in after.sections} == {"tradeoff", "training_time"}
+    assert {s.name for s in after.sections} == without

@@ -59,7 +59,7 @@ def attempt(study: Path, number: int) -> Path:
 def test_a_report_as_it_was_written_is_verified_from_the_predictions(study, capsys):
     code, told = verified(study, capsys)
     assert code == 0, told
-    found = re.search(r"study 'noisy': verified; (\d+) numbers were computed from predictions, \d+ rest on the", told)
+    found = re.search(r"study 'noisy': verified; (\d+) numbers were computed from predictions, \d+ rest on the ", told)
     assert found
     assert int(found[1]) >= 8
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from posestudy.errors import PoseStudyError, nearest
-from posestudy_studies import factors, layouts, mistakes, starts
+from posestudy_studies import factors, layouts, mistakes, starts, table_mistakes
 from posestudy_studies.designs.base import BASELINE, Design, Probe
 from posestudy_studies.designs.registry import designs
 from posestudy_studies.designs.search import Search
@@ -51,6 +51,7 @@ def examine(data: Any) -> tuple[Study | None, list[Mistake]]:
     if isinstance(dataset, dict):
         found += _dataset(dataset)
     found += _stages(data)
+    found += _tables(data)
     return (None, found) if found else (study, [])
 
 
@@ -181,6 +182,37 @@ def _stages(data: dict[str, Any]) -> list[Mistake]:
             ]
             found += [mistake.under("stages", i) for mistake in wrong]
         before = stage
+    return found
+
+
+def _tables(data: dict[str, Any]) -> list[Mistake]:
+    report = data.get("report")
+    tables = report.get("tables") if isinstance(report, dict) else None
+    return table_mistakes.mistakes(tables, _cells(data)) if tables else []
+
+
+def _cells(data: dict[str, Any]) -> dict[str, list[str] | None]:
+    """By stage, the cells it may get, None where results decide which; empty unless baseline and stages can be read."""
+    try:
+        possible = [starts.Start(Training.model_validate(data.get("baseline")))]
+    except ValidationError:
+        return {}
+    found: dict[str, list[str] | None] = {}
+    before: Design | None = None
+    stages = data.get("stages")
+    for raw in stages if isinstance(stages, list) else []:
+        stage = _stage(raw)
+        if stage is None:
+            return {}
+        possible = starts.following(before, possible, stage.carry) if before else possible
+        planned = [(BASELINE, True)] if stage.include_baseline else []
+        for start in possible:
+            try:
+                planned += [(proposal.name, decided) for proposal, decided in stage.planned(start.training)]
+            except PoseStudyError:
+                continue  # a mistake of the stage, told there
+        known = all(decided for _, decided in planned)
+        found[stage.name], before = list(dict.fromkeys(name for name, _ in planned)) if known else None, stage
     return found
 
 

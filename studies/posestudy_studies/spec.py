@@ -15,6 +15,7 @@ from posestudy_studies.designs.registry import designs
 from posestudy_studies.evaluation import Evaluation
 from posestudy_studies.fields import inside_root
 from posestudy_studies.layouts import BoxFrom, layout
+from posestudy_studies.report_tables import ReportTable
 from posestudy_studies.training import (
     Augmentation,
     ConfigFile,
@@ -98,6 +99,26 @@ class ReportOptions(Model):
     authors: list[str] = Field(default_factory=list, max_length=50, description="Names under the title.")
     equivalence_margin: float | None = Field(
         None, gt=0, description="Two cells whose difference surely lies within this margin are called equivalent."
+    )
+    tables: list[ReportTable] = Field(
+        default_factory=list,
+        max_length=100,
+        description="Tables in the order of the paper; the usual ones where empty.",
+    )
+    pages: int = Field(4, ge=1, le=100, description="The most pages of the PDF, without its supplement.")
+    text: str | None = Field(
+        None,
+        min_length=1,
+        description="Folder with your own text for the PDF, as introduction.md; a relative one starts at the current "
+        "directory.",
+    )
+    supplement: list[str] = Field(
+        default_factory=list, max_length=200, description="Tables and figures, by name, that stand in the supplement."
+    )
+    priorities: dict[str, Annotated[int, Field(ge=1, le=99)]] = Field(
+        default_factory=dict,
+        max_length=200,
+        description="By name of a table or figure: what has the largest number goes to the supplement first.",
     )
 
 

@@ -1,4 +1,4 @@
-"""Which MLflow runs of an experiment belong to which trial and stage, found by their tags."""
+"""Which MLflow runs of an experiment belong to which trial and stage, and to the study, found by their tags."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from posestudy.projections.run_card import KIND_TAG, STAGE_TAG, TRIAL_TAG
+from posestudy.projections.run_card import KIND_TAG, STAGE_TAG, STUDY_TAG, TRIAL_TAG
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -46,11 +46,13 @@ class KnownRun:
 
 @dataclass
 class RunIndex:
-    """The runs of one experiment by trial uid and by stage name."""
+    """The runs of one experiment by trial uid, by stage name, and that of the study."""
 
     experiment_id: str
     trials: dict[str, KnownRun] = field(default_factory=dict)
     stages: dict[str, KnownRun] = field(default_factory=dict)
+    studies: dict[str, KnownRun] = field(default_factory=dict)
+    """The run of the study itself, by the study's name."""
 
     @classmethod
     def read(cls, client: MlflowClient, experiment_id: str) -> RunIndex:
@@ -67,6 +69,8 @@ class RunIndex:
             place, key = self.trials, run.tags[TRIAL_TAG]
         elif run.tags.get(KIND_TAG) == "stage":
             place, key = self.stages, run.tags.get(STAGE_TAG, "")
+        elif run.tags.get(KIND_TAG) == "study":
+            place, key = self.studies, run.tags.get(STUDY_TAG, "")
         else:
             return
         if key not in place or (run.active and not place[key].active):

@@ -1,4 +1,4 @@
-"""MLflow as a projection: an experiment per study, a parent run per stage, a nested run per trial."""
+"""MLflow as a projection: an experiment per study with a run of its own, a run per stage, a nested one per trial."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from posestudy.ledger.records import ProjectedRun, Snapshot, StageRecord, StudyR
 from posestudy.projections.dataset_card import dataset_cards
 from posestudy.projections.delivery import Delivery, ProjectionOutageError
 from posestudy.projections.mlflow_index import WITHDRAWN_TAG, KnownRun, RunIndex
+from posestudy.projections.mlflow_report import REPORT_TAG, kept_report, send_report
 from posestudy.projections.mlflow_runs import UNFINISHED, RunWriter
 from posestudy.projections.quiet_mlflow import open_client, trouble
 from posestudy.projections.run_card import (
@@ -23,6 +24,7 @@ from posestudy.projections.run_card import (
     PARENT_TAG,
     STAGE_TAG,
     STAR,
+    STUDY_TAG,
     TAG_LIMIT,
     RunCard,
     cards,
@@ -67,6 +69,7 @@ class MlflowStore:
             index = self._index(study, rebuild, delivery)
             if index is None:
                 return delivery
+            delivery.sent += self._send_study(RunWriter(client), study, index, rebuild, delivery)
             for stage in snapshot.stages:
                 delivery.sent += self._send_stage(RunWriter(client), study, stage, index, rebuild)
             delivery.sent += _put_aside(RunWriter(client), snapshot, index)
@@ -89,7 +92,24 @@ class MlflowStore:
             self._indexes.pop(study.name, None)
         return delivery
 
-    # -- experiment and stages
+    def send_report(self, study: StudyRecord) -> Delivery:
+        """Bring only the study's own run up to date, with the report that is kept in the home.
+
+        Raises ProjectionOutageError where MLflow cannot be reached at all.
+        """
+        delivery = Delivery()
+        client = self._client()
+        try:
+            index = self._index(study, False, delivery)
+            if index is not None:
+                delivery.sent += self._send_study(RunWriter(client), study, index, False, delivery)
+        except trouble() as error:
+            self._raise_if_outage(error)
+            self._indexes.pop(study.name, None)
+            delivery.problems.append(f"study '{study.name}': MLflow refused it: {self._said(error)}")
+        return delivery
+
+    # -- experiment, study and stages
 
     def _index(self, study: StudyRecord, rebuild: bool, delivery: Delivery) -> RunIndex | None:
         """The known runs of the study's experiment, or None where a user deleted the experiment."""
@@ -125,6 +145,34 @@ class MlflowStore:
         if self._uri.startswith(("http://", "https://")):
             return None
         return (self._settings.home.artifacts / safe_part(study.name)).as_uri()
+
+    def _send_study(
+        self, writer: RunWriter, study: StudyRecord, index: RunIndex, rebuild: bool, delivery: Delivery
+    ) -> int:
+        """The study's own run, which holds its report; what a user deleted stays so until `rebuild`."""
+        known = index.studies.get(study.name)
+        if known is not None and not known.active and not rebuild:
+            delivery.notes.append(
+                f"the MLflow run of the study '{study.name}' was deleted in MLflow and is left so; "
+                f"`posestudy sync {study.name} --rebuild` restores it"
+            )
+            return 0
+        tags = {KIND_TAG: "study", STUDY_TAG: study.name, "mlflow.source.name": "posestudy"}
+        created = known is None
+        if known is None:
+            known = index.studies[study.name] = writer.create(index.experiment_id, study.name, tags)
+        elif not known.active:
+            writer.restore(known)
+        report = kept_report(self._settings.home, study.name)
+        sent = known.tags.get(REPORT_TAG)
+        if report is not None and (rebuild or report.digest != sent):
+            send_report(self._client(), known.run_id, report)
+            sent = report.digest
+        if sent:
+            tags[REPORT_TAG] = sent
+        # The ledger does not date the closing of a study, so MLflow's clock dates it, once.
+        status = "FINISHED" if study.state == "closed" else "RUNNING"
+        return int(writer.mend(known, study.name, status, tags) or created)
 
     def _send_stage(
         self, writer: RunWriter, study: StudyRecord, stage: StageRecord, index: RunIndex, rebuild: bool

@@ -16,6 +16,7 @@ from posestudy.vocabulary import Outcome, TrialState
 
 TRIAL_TAG = "posestudy.trial"
 STAGE_TAG = "posestudy.stage"
+STUDY_TAG = "posestudy.study"
 KIND_TAG = "posestudy.kind"
 BEST_TAG = "posestudy.best"
 NOTE_TAG = "mlflow.note.content"
