@@ -38,9 +38,7 @@ class Trained:
 def attention(
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="The image to look at.")],
     study: Annotated[str | None, typer.Option("--study", help="A launched study's name.")] = None,
-    trial: Annotated[
-        str, typer.Option("--trial", metavar="N|best", help=f"The trial's number; {BEST_RULE}.")
-    ] = "best",
+    trial: Annotated[str, typer.Option("--trial", metavar="N|best", help=f"The trial's number; {BEST_RULE}.")] = "best",
     config: Annotated[
         Path | None, typer.Option("--config", help="An MMPose config, instead of a study; with --checkpoint.")
     ] = None,
