@@ -26,6 +26,7 @@ def run_demo(out: Path, workers: int) -> int:
 
     import posestudy_reports
     from posestudy.settings import Settings
+    from posestudy_reports.published import publish
     from posestudy_reports.writers import FORMATS
     from posestudy_runner.launching import run_study
     from posestudy_studies.file import load
@@ -38,9 +39,10 @@ def run_demo(out: Path, workers: int) -> int:
         study, source = load(path, [f"dataset.root={root}"]), path.read_text(encoding="utf-8")
     code = run_study(study, source, settings, workers=workers, resume_with=shlex.join(["posestudy", *sys.argv[1:]]))
     report = posestudy_reports.open(study.study, settings)
-    report.write(out, FORMATS)
+    written = report.write(out, FORMATS)
     for sentence in (*report.summary, *report.still_open):
         typer.echo(sentence)
+    typer.echo(f"report: {publish(study.study, out, written, settings)}")
     typer.echo(f"the report lies in {out / 'report.pdf'} and {out / 'report.html'}")
     return code
 
