@@ -23,6 +23,7 @@ from posestudy.home import Home
 if TYPE_CHECKING:
     from posestudy.ledger import Ledger
     from posestudy.ledger.records import NewCell, StudyRecord
+    from posestudy.settings import Settings
 
 _START_LIMIT_S = 60.0
 # Nobody pulls the plug of this server: only what makes a database fast to make and drop.
@@ -127,6 +128,27 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 def home(tmp_path: Path) -> Home:
     """An empty posestudy home."""
     return Home.resolve(tmp_path / "home")
+
+
+@pytest.fixture(scope="session")
+def empty_mlflow_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's schema in SQLite, made once: it takes MLflow ten seconds."""
+    from posestudy.projections.quiet_mlflow import open_client
+
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    open_client(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def mlflow_settings(home: Home, empty_mlflow_store: Path) -> Settings:
+    """A home on SQLite throughout, with an empty MLflow store in it."""
+    from posestudy.settings import Settings
+
+    home.root.mkdir(parents=True)
+    shutil.copy(empty_mlflow_store, home.mlflow_database)
+    place = f"sqlite:///{home.database}"
+    return Settings(home, place, f"sqlite:///{home.mlflow_database}", f"sqlite:///{home.optuna_database}")
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from projection_study import close, create, train
 
-from posestudy.home import Home
 from posestudy.ledger import Ledger
 from posestudy.projections.mlflow_report import keep_report, kept_report
 from posestudy.projections.mlflow_store import MlflowStore
@@ -18,20 +17,9 @@ from posestudy.projections.quiet_mlflow import open_client
 from posestudy.settings import Settings
 
 
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MLflow's schema, made once: it takes MLflow ten seconds."""
-    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    open_client(f"sqlite:///{path}")
-    return path
-
-
 @pytest.fixture
-def settings(home: Home, empty_store: Path) -> Settings:
-    home.root.mkdir(parents=True)
-    shutil.copy(empty_store, home.mlflow_database)
-    place = f"sqlite:///{home.database}"
-    return Settings(home, place, f"sqlite:///{home.mlflow_database}", f"sqlite:///{home.optuna_database}")
+def settings(mlflow_settings: Settings) -> Settings:
+    return mlflow_settings
 
 
 @pytest.fixture
@@ -95,13 +83,15 @@ def test_a_report_replaces_the_one_before_and_the_same_bytes_change_nothing(
     assert study_run(settings).info.run_id == before.info.run_id
 
 
-def test_deleting_mlflow_loses_no_report(settings: Settings, book: Ledger, empty_store: Path, tmp_path: Path) -> None:
+def test_deleting_mlflow_loses_no_report(
+    settings: Settings, book: Ledger, empty_mlflow_store: Path, tmp_path: Path
+) -> None:
     create(book)
     train(book, [0.1])
     keep_report(settings.home, "cats", written(tmp_path, report_html=b"one"))
     assert Projector(settings, book).run().complete
     old = study_run(settings).info.run_id
-    shutil.copy(empty_store, settings.home.mlflow_database)
+    shutil.copy(empty_mlflow_store, settings.home.mlflow_database)
     shutil.rmtree(settings.home.artifacts)
     assert Projector(settings, book).run(rebuild=True).complete
     assert study_run(settings).info.run_id != old

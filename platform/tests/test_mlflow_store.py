@@ -15,7 +15,6 @@ import pytest
 from projection_study import PROFILE, begin, cell, close, create, epoch, finish, train
 
 from posestudy.commands.app import main
-from posestudy.home import Home
 from posestudy.ledger import Ledger
 from posestudy.ledger.records import AddCells, WithdrawStages
 from posestudy.projections import service
@@ -26,20 +25,9 @@ from posestudy.settings import Settings
 from posestudy.vocabulary import AttemptEnd, Outcome
 
 
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MLflow's schema, made once: it takes MLflow ten seconds."""
-    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    open_client(f"sqlite:///{path}")
-    return path
-
-
 @pytest.fixture
-def settings(home: Home, empty_store: Path) -> Settings:
-    home.root.mkdir(parents=True)
-    shutil.copy(empty_store, home.mlflow_database)
-    place = f"sqlite:///{home.database}"
-    return Settings(home, place, f"sqlite:///{home.mlflow_database}", f"sqlite:///{home.optuna_database}")
+def settings(mlflow_settings: Settings) -> Settings:
+    return mlflow_settings
 
 
 @pytest.fixture
@@ -231,12 +219,12 @@ def test_what_an_edited_file_takes_out_is_marked_and_goes_on_when_it_comes_back(
     assert back[2].data.metrics["coco/AP"] == 0.5
 
 
-def test_a_store_that_lost_its_runs_is_filled_again(settings: Settings, book: Ledger, empty_store: Path) -> None:
+def test_a_store_that_lost_its_runs_is_filled_again(settings: Settings, book: Ledger, empty_mlflow_store: Path) -> None:
     create(book)
     claim = train(book, [0.1, 0.2])
     project_once(settings, book)
     old = book.projected("mlflow")[claim.trial.uid].run_id
-    shutil.copy(empty_store, settings.home.root / "other.db")
+    shutil.copy(empty_mlflow_store, settings.home.root / "other.db")
     other = replace(settings, mlflow_uri=f"sqlite:///{settings.home.root / 'other.db'}")
     assert project_once(other, book) > 0
     assert project_once(other, book) == 0
