@@ -11,7 +11,7 @@ import pypdf
 import pytest
 from golden_files import DECLARED, ZOO, declaring
 from synthetic_report import Builder, finished, nasty
-from zoo_study import Zoo, profile, zoo
+from zoo_study import everything, zoo
 
 from posestudy_reports.addressed import Number, Text, numbers_in, said
 from posestudy_reports.report import StudyReport
@@ -20,7 +20,6 @@ from posestudy_reports.writers import latex
 from posestudy_reports.writers.latex_layout import COLUMN, layout, width
 from posestudy_reports.writers.latex_numbers import numbers_tex
 from posestudy_reports.writers.latex_text import inline, loose
-from posestudy_studies.designs.columns import names
 
 CVPR = r"""\NeedsTeXFormat{LaTeX2e}
 \ProvidesClass{conference}
@@ -48,18 +47,6 @@ def _has(package: str) -> bool:
 needs_latex = pytest.mark.skipif(not _has("siunitx.sty"), reason="pdflatex with siunitx is not installed")
 
 
-def wide(label: str, rows: int = 3) -> Zoo:
-    """A stage that asks for every column there is."""
-    study = Zoo("everything", stages=[{"name": "a", "columns": list(names())}])
-    study.stage("a")
-    for i in range(rows):
-        study.network("baseline" if i == 0 else f"cell{i}", {}, f"{label} {i}", model=f"transpose-network-{i}")
-        study.trial(scores=(0.1, 0.2 + i / 100), profile=profile(17_455_697, 21.8, 38.0 + i))
-        for value in study.values:
-            value.metrics.update({name: 0.5 + i / 100 for name in names() if "/" in name or name in ("nme", "pck")})
-    return study
-
-
 def long(cells: int) -> Builder:
     """A search of many cells, with words for each."""
     study = Builder("long")
@@ -74,8 +61,8 @@ def long(cells: int) -> Builder:
 def reports() -> list[StudyReport]:
     return [
         declaring(finished(), DECLARED), declaring(zoo(), ZOO), nasty().report(), long(70).report(),
-        wide("a network with a long name").report(),
-        wide("Supercalifragilisticexpialidocious_and_more_of_it/without/a/space").report(),
+        everything(label="a network with a long name").report(),
+        everything(label="Supercalifragilisticexpialidocious_and_more_of_it/without/a/space").report(),
     ]  # fmt: skip
 
 

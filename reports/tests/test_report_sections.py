@@ -13,13 +13,12 @@ from pathlib import Path
 import pypdf
 import pytest
 from synthetic_report import NASTY, finished
-from zoo_study import WIDE, Zoo, draw, pictured, profile, zoo
+from zoo_study import WIDE, draw, everything, pictured, zoo
 
 from posestudy.home import Home
 from posestudy_reports.report import StudyReport
 from posestudy_reports.saved_pictures import SavedPictures
 from posestudy_reports.writers import FORMATS, latex
-from posestudy_studies.designs.columns import names
 
 HERE = Path(__file__).parent
 MM = 72 / 25.4
@@ -38,18 +37,6 @@ def files(report) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def reader(files) -> pypdf.PdfReader:
     return pypdf.PdfReader(io.BytesIO(files["report.pdf"]))
-
-
-def everything(rows: int = 3, label: str = "a network with a rather long name") -> Zoo:
-    """A stage that asks for every column there is."""
-    study = Zoo("everything", stages=[{"name": "a", "columns": list(names())}])
-    study.stage("a")
-    for i in range(rows):
-        study.network("baseline" if i == 0 else f"cell{i}", {}, f"{label} {i}", model=f"transpose-network-{i}")
-        study.trial(scores=(0.1, 0.2 + i / 100), profile=profile(17_455_697, 21.8, 38.0 + i))
-        for value in study.values:
-            value.metrics.update({name: 0.5 + i / 100 for name in names() if "/" in name or name in ("nme", "pck")})
-    return study
 
 
 def test_the_same_ledger_and_files_give_the_same_bytes(report, files):

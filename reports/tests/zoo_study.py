@@ -13,6 +13,7 @@ from posestudy.ledger.records import ValueRecord
 from posestudy.vocabulary import Outcome
 from posestudy_reports.report import StudyReport
 from posestudy_reports.saved_pictures import SavedPictures
+from posestudy_studies.designs.columns import names
 
 COCO = ("AP", "AP50", "AP75", "AP_M", "AP_L", "AR", "AR50", "AR75", "AR_M", "AR_L")
 GPU, CPU, OLD_GPU = "NVIDIA H200", "AMD EPYC 9654", "Tesla V100"
@@ -160,3 +161,15 @@ def _picture(size: tuple[int, int], colour: tuple[int, int, int]) -> Any:
     from PIL import Image
 
     return Image.new("RGB", size, colour)
+
+
+def everything(rows: int = 3, label: str = "a network with a rather long name") -> Zoo:
+    """A stage that asks for every column there is."""
+    study = Zoo("everything", stages=[{"name": "a", "columns": list(names())}])
+    study.stage("a")
+    for i in range(rows):
+        study.network("baseline" if i == 0 else f"cell{i}", {}, f"{label} {i}", model=f"transpose-network-{i}")
+        study.trial(scores=(0.1, 0.2 + i / 100), profile=profile(17_455_697, 21.8, 38.0 + i))
+        for value in study.values:
+            value.metrics.update({name: 0.5 + i / 100 for name in names() if "/" in name or name in ("nme", "pck")})
+    return study
