@@ -41,6 +41,7 @@ def _verified(files: tuple[PaperFile, ...], quoted: Quoted) -> Verdict:
     from posestudy.ledger import Ledger
     from posestudy.settings import Settings
     from posestudy_reports.recomputed import recomputed
+    from posestudy_reports.verifying import changed_data
     from posestudy_reports.verifying import verify as held_against
     from posestudy_reports.writers.latex import tex_files
     from posestudy_runner.re_evaluation import ReEvaluation
@@ -56,4 +57,6 @@ def _verified(files: tuple[PaperFile, ...], quoted: Quoted) -> Verdict:
     again = recomputed(snapshot, runs, settings.home, quoted.document.get("disk_bytes"), ReEvaluation)
     if quoted.document.get("own_text"):
         again.report.own_text = Path(str(quoted.document["own_text"]))
-    return held_against(files, quoted, again, tex_files(again.report))
+    verdict = held_against(files, quoted, again, tex_files(again.report))
+    verdict.mistakes[:0] = changed_data(again.report.material.study)
+    return verdict

@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from posestudy.errors import NotFoundError, PoseStudyError, nearest
+from posestudy.errors import InputError, NotFoundError, PoseStudyError, nearest
 from posestudy.home import safe_part
 from posestudy_reports.number_list import FORMAT, trial_row
 from posestudy_reports.paper_files import PaperFile
 from posestudy_reports.writers.latex_numbers import raw
 from posestudy_reports.writers.latex_text import escape
+from posestudy_studies.dataset import fingerprint
+from posestudy_studies.spec import Study
 
 if TYPE_CHECKING:
     from posestudy_reports.recomputed import Recomputed
@@ -86,6 +88,21 @@ def verify(paper: tuple[PaperFile, ...], quoted: Quoted, again: Recomputed, writ
     _quotations(verdict, paper, quoted)
     _files(verdict, paper, quoted, written)
     return verdict
+
+
+def changed_data(study: Study | None) -> list[str]:
+    """A sentence where the data set is not the one that the study was launched on; none where it cannot be told, as
+    without its images."""
+    if study is None or study.dataset.fingerprint is None:
+        return []
+    try:
+        same = fingerprint(study.dataset) == study.dataset.fingerprint
+    except InputError:
+        return []
+    root = study.dataset.root
+    return (
+        [] if same else [f"the data set in {root} is not the one the study was launched on (its fingerprint differs)"]
+    )
 
 
 def _predictions(verdict: Verdict, quoted: Quoted, again: Recomputed) -> None:

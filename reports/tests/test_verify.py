@@ -186,6 +186,17 @@ def test_a_paper_without_a_report_is_refused(study, capsys):
     assert "no file" in capsys.readouterr().err
 
 
+def test_data_that_were_changed_since_are_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("POSESTUDY_HOME", str(tmp_path / "home"))
+    make(tmp_path, text=SMALL, val=6)
+    write(tmp_path)
+    path = tmp_path / "data/annotations/train.json"
+    path.write_text(path.read_text().replace('"iscrowd": 0', '"iscrowd": 1', 1))
+    code, told = verified(tmp_path, capsys)
+    assert code == 1
+    assert "is not the one the study was launched on" in told
+
+
 @pytest.mark.parametrize("metric", ["epe", "pck"])
 def test_distances_are_verified_as_precision_is(tmp_path, monkeypatch, capsys, metric):
     monkeypatch.setenv("POSESTUDY_HOME", str(tmp_path / "home"))
