@@ -56,6 +56,10 @@ class InputError(PoseStudyError):
         super().__init__("\n".join(str(p) for p in problems))
 
 
+class MissingDataError(PoseStudyError):
+    """The data set that a study was launched on is gone or cannot be read."""
+
+
 class NotFoundError(PoseStudyError):
     """A study, trial or file that was named does not exist."""
 

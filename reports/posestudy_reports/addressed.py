@@ -17,7 +17,7 @@ class Number:
     """A number that was measured, as it is printed.
 
     Attributes:
-        address: unique in a report, letters, digits and `/._-`: `augmentation/half_body/final`.
+        address: unique in a report, letters, digits and `/._-+`: `augmentation/half_body/final`.
         text: as a reader sees it, with its sign and without its unit: `0.485`.
         value: unrounded, in the unit of the text.
         formula: how it follows from the trials: `mean of final coco/AP`.

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from posestudy.home import safe_part
 from posestudy.ledger.records import TrialRecord
 from posestudy.vocabulary import METRICS, Direction, Metric
 from posestudy_reports import words
 from posestudy_reports.addressed import Number
-from posestudy_reports.comparison import Difference, Interval
 from posestudy_reports.quantities import QUANTITIES, over_seeds
 from posestudy_reports.results import CellResult, Spread, StageResult, StudyResult
+
+if TYPE_CHECKING:
+    from posestudy_reports.comparison import Difference, Interval
 
 Over = Literal["images", "seeds"]
 End = Literal["mean", "low", "high"]
@@ -20,14 +22,23 @@ ENDS: Final[tuple[End, ...]] = ("mean", "low", "high")
 _SAID: Final = {"mean": ("", "mean"), "low": ("/low", "smallest"), "high": ("/high", "largest")}
 
 
+_OF_THE_STUDY: Final = frozenset({"study", "dataset", "errors", "complexity"})
+"""What addresses begin with that belong to no stage."""
+
+
 def address(stage: StageResult, cell: CellResult, what: str) -> str:
-    """`augmentation/half_body/final`; where two names become alike as parts of a path the later one is counted."""
-    return f"{_part(stage.stage.name, stage.stage.ordinal)}/{_part(cell.cell.name, cell.cell.ordinal)}/{what}"
+    """`augmentation/half_body/final`; a name that is none as part of a path, or that addresses of the whole study begin
+    with, is counted: `study+0`."""
+    first = _part(stage.stage.name, stage.stage.ordinal)
+    if first in _OF_THE_STUDY:
+        first = f"{first}+{stage.stage.ordinal}"
+    return f"{first}/{_part(cell.cell.name, cell.cell.ordinal)}/{what}"
 
 
 def _part(name: str, ordinal: int) -> str:
     part = safe_part(name)
-    return part if part == name else f"{part}.{ordinal}"
+    # No name has a plus once it is safe.
+    return part if part == name else f"{part}+{ordinal}"
 
 
 def final(result: StudyResult, stage: StageResult, cell: CellResult, end: End = "mean") -> Number | None:

@@ -24,11 +24,16 @@ def report(
 ) -> None:
     """Write the tables, learning curves and the PDF of a study, finished or not."""
     import posestudy_reports
+    from posestudy.errors import PoseStudyError
 
     wanted = _formats(formats)
     found = posestudy_reports.open(study)
     found.own_text = text
-    paths = found.write(out, wanted)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        paths = found.write(out, wanted)
+    except OSError as error:
+        raise PoseStudyError(f"the report cannot be written to {out}: {error.strerror or error}") from error
     for path in paths:
         typer.echo(path)
     for sentence in found.printed.warnings if "pdf" in wanted else ():

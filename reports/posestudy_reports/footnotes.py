@@ -7,8 +7,10 @@ from pathlib import PurePath
 from typing import Any
 
 from posestudy.ledger.records import TrialRecord
-from posestudy.vocabulary import Metric, Outcome
+from posestudy.vocabulary import Outcome
 from posestudy_reports import words
+from posestudy_reports.addressed import said
+from posestudy_reports.carry_reason import carry_reason, contradiction
 from posestudy_reports.quantities import evaluated, untrained
 from posestudy_reports.results import CellResult, StageResult, StudyResult
 
@@ -33,25 +35,17 @@ def of_label(result: StudyResult, stage: StageResult, cell: CellResult) -> list[
     if stage.baseline is cell:
         notes.append("Baseline of the stage: differences are taken against its final value.")
     if stage.stage.carried == cell.cell.name:
-        notes.append(f"Carried{f': {stage.reason}' if stage.reason else ''}.")
+        reason = carry_reason(result, stage)
+        notes.append(said("Carried: {reason}.", reason=reason) if reason else "Carried.")
         better = result.contradicting(stage)
         if better is not None:
-            notes.append(contradiction(result.metric, cell, better))
+            notes.append(contradiction(result, stage, cell, better))
     parts = stage.combination(cell)
     if parts:
         notes.append(f"Combination of {words.listing(parts)}: the difference is that of all of them together.")
     elif stage.joint(cell):
         notes.append("Several factors differ from the baseline at once: the difference is not the effect of one.")
     return notes
-
-
-def contradiction(metric: Metric, carried: CellResult, better: CellResult) -> str:
-    """What the seeds say now against a carry; nothing was redone for it."""
-    values = " against ".join(words.score(c.final.mean, metric) for c in (better, carried) if c.final)
-    return (
-        f"Contradicted by later seeds: {words.quoted(better.label)} is better now, {metric.short} {values}; "
-        "what was built on the carried cell was not redone."
-    )
 
 
 def of_number(study: str, cell: CellResult) -> list[str]:

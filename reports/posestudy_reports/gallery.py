@@ -74,7 +74,8 @@ def _shown(stage: StageResult, cell: CellResult, find: Find) -> Shown | None:
     for trial in cell.completed:
         pictures = find(trial)
         if pictures:
-            return Shown(label(stage, cell), trial.final_value or 0.0, trial, pictures)
+            # The pictures are by the weights of the best epoch.
+            return Shown(label(stage, cell), trial.best_value or 0.0, trial, pictures)
     return None
 
 

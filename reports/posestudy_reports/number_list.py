@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 FORMAT: Final = 1
 """Of the file; grows when a reader of it would have to change."""
+FROM_THE_LEDGER: Final = "from the ledger"
+"""Part of the formula of a number that no predictions stand behind."""
 
 
 def collected(*things: Any) -> dict[str, Number]:
@@ -62,7 +65,7 @@ def number_file(report: StudyReport, files: Sequence[str]) -> bytes:
         "format": FORMAT,
         "study": report.name,
         "disk_bytes": report.disk_bytes,
-        "own_text": str(report.own_text) if report.own_text else None,
+        "own_text": str(report.text_folder.resolve()) if report.text_folder else None,
         "files": sorted(files),
         "numbers": {address: _row(number) for address, number in numbers.items()},
         "trials": {uid: trial_row(report, trials[uid]) for uid in used if uid in trials},
@@ -77,6 +80,14 @@ def _row(number: Number) -> Json:
         "formula": number.formula,
         "trials": list(number.uids),
     }
+
+
+def same_row(row: Mapping[str, Any], number: Number) -> bool:
+    """Whether the file's row is that of `number`; values up to what another machine rounds otherwise."""
+    now, value = _row(number), row.get("value")
+    if not isinstance(value, (int, float)):
+        return False
+    return {**now, "value": 0} == {**row, "value": 0} and math.isclose(value, number.value, rel_tol=1e-6, abs_tol=1e-9)
 
 
 def trial_row(report: StudyReport, trial: TrialRecord) -> Json:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from posestudy_reports import cell_numbers, methods, own_text, words
 from posestudy_reports.addressed import Number, Text, numbers_in, said
+from posestudy_reports.carry_reason import carry_reason
 from posestudy_reports.cited import Citations, Sentence
 from posestudy_reports.complexity import complexity
 from posestudy_reports.document import Document, Paragraph, Part, Shown
@@ -189,7 +190,7 @@ class _Paper:
         names = tuple(s.name for s in shown)
         title = f"Stage {stage.stage.ordinal + 1}, {stage.stage.name}."
         priority = _TEXT["analysis"] + stage.stage.ordinal
-        paragraph = self._citations.paragraph(sentences or [_carried(stage)], title, priority)
+        paragraph = self._citations.paragraph(sentences or [_carried(self._report.result, stage)], title, priority)
         yield replace(paragraph or Paragraph("", title), shows=names)
         yield from shown
 
@@ -265,12 +266,14 @@ def _curves(report: StudyReport, stage: StageResult) -> Iterator[Shown]:
         yield Shown(chart.name, chart, min(99, _CURVES + stage.stage.ordinal))
 
 
-def _carried(stage: StageResult) -> str:
+def _carried(result: StudyResult, stage: StageResult) -> str:
     """What the stage ended with, where there is nothing else to say of it."""
     cell = stage.named(stage.stage.carried)
     if cell is None:
         return ""
-    return f"The stage carried {words.quoted(cell.label)}{f': {stage.reason}' if stage.reason else ''}."
+    reason = carry_reason(result, stage)
+    text = f"The stage carried {words.quoted(cell.label)}"
+    return Text(text, ": ", reason, ".") if reason else Text(text, ".")
 
 
 def found(result: StudyResult) -> tuple[str, ...]:

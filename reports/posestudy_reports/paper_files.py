@@ -3,6 +3,7 @@ r"""The LaTeX files of a paper: itself, what it takes in with \input, and the nu
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +11,18 @@ from typing import Final
 
 from posestudy.errors import NotFoundError
 
-_INPUT: Final = re.compile(r"\\(?:input|include|subfile)\s*\{([^}]*)\}")
+_INPUT: Final = re.compile(
+    r"\\(?:input|include|subfile|subfileinclude)\s*\{([^}]*)\}|\\input\s+([^\s\\{}]+)|"
+    r"\\(?:sub)?(?:import|includefrom|inputfrom)\s*\{([^}]*)\}\s*\{([^}]*)\}"
+)
 _QUOTED: Final = re.compile(r"\\pose(?:num|raw)\s*\{([^}]*)\}")
 _COMMENT: Final = re.compile(r"(?<!\\)%.*")
 DEFINITION: Final = re.compile(r"\\posedefine\{([^}]*)\}\{(.*)\}\{([^{}]*)\}")
 """A line of `numbers.tex`: address, text, raw form."""
+_REDEFINED: Final = re.compile(
+    r"pose@(?:text|raw)@|\\posedefine\b|(?:\\(?:re|provide)?(?:new)?command|\\DeclareRobustCommand|\\[xeg]?def|\\let)"
+    r"\s*\*?\s*\{?\s*\\pose(?:num|raw)\b"
+)
 
 
 @dataclass(frozen=True)
@@ -44,11 +52,35 @@ class PaperFile:
             if bare:
                 yield Line(self.path, i, bare)
 
+    def _found(self, pattern: re.Pattern[str]) -> Iterator[tuple[Line, re.Match[str]]]:
+        """Matches in the text without comments, over line ends too as TeX reads them, with the line they begin in."""
+        text, starts, numbers = "", [], []
+        for i, line in enumerate(self.text.splitlines(), start=1):
+            bare = _COMMENT.sub("", line)
+            starts.append(len(text))
+            numbers.append(i)
+            text += bare if bare != line else f"{bare}\n"
+        for match in pattern.finditer(text):
+            yield Line(self.path, numbers[bisect_right(starts, match.start()) - 1], match[0]), match
+
+    @property
+    def inputs(self) -> Iterator[str]:
+        """The names of the files it takes in."""
+        for _, match in self._found(_INPUT):
+            braced, bare, folder, name = match.groups()
+            yield (braced or bare or f"{(folder or '').strip().rstrip('/')}/{(name or '').strip()}").strip()
+
     @property
     def quoted(self) -> Iterator[tuple[Line, str]]:
         """The addresses of the numbers it prints, with their lines; not those that only macros of macros name."""
-        for line in self.lines:
-            yield from ((line, address) for address in _QUOTED.findall(line.text) if "#" not in address)
+        for line, match in self._found(_QUOTED):
+            if "#" not in match[1]:
+                yield line, " ".join(match[1].split())
+
+    @property
+    def redefined(self) -> Iterator[Line]:
+        """Where it meddles with the macros that print numbers."""
+        yield from (line for line, _ in self._found(_REDEFINED))
 
     @property
     def defined(self) -> dict[str, tuple[Line, str, str]]:
@@ -80,11 +112,10 @@ def _take(path: Path, root: Path, found: dict[Path, PaperFile]) -> None:
     except OSError:
         return
     found[path.resolve()] = read
-    for line in read.lines:
-        for name in _INPUT.findall(line.text):
-            for folder in (root, path.parent):
-                given = folder / name.strip()
-                inner = given if given.is_file() else given.with_name(f"{given.name}.tex")
-                if inner.is_file():
-                    _take(inner, root, found)
-                    break
+    for name in read.inputs:
+        for folder in (root, path.parent):
+            given = folder / name
+            inner = given if given.is_file() else given.with_name(f"{given.name}.tex")
+            if inner.is_file():
+                _take(inner, root, found)
+                break

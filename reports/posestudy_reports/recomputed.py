@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from posestudy.errors import PoseStudyError
+from posestudy.errors import MissingDataError, PoseStudyError
 from posestudy.home import Home
 from posestudy.ledger.records import Snapshot, TrialRecord
 from posestudy.vocabulary import Metric
@@ -40,7 +40,7 @@ class Recomputed:
     Attributes:
         finals, bests: uids of the trials whose final or best value the predictions gave.
         differing: by uid, what the predictions give where that is not what the ledger says, as a sentence's end.
-        without: by uid, why a value could not be evaluated again.
+        without: by uid, why a value of a trial that was trained here could not be evaluated again.
     """
 
     report: StudyReport
@@ -101,20 +101,20 @@ class _Evaluator:
 
     def trial(self, trial: TrialRecord) -> TrialRecord:
         """The trial with the values that its predictions give, where it has any."""
-        if trial.final_value is None:
-            return trial
-        if imported_from(trial) is not None:
-            self.without[trial.uid] = "was imported"
+        if (trial.final_value is None and trial.best_value is None) or imported_from(trial) is not None:
             return trial
         training = Training.model_validate(self._configs[trial.cell_id])
         final = self._saved.predictions(self._name, trial)
-        if final is None:
-            self.without[trial.uid] = "has no predictions any more"
-            return trial
+        best = self._saved.best_predictions(self._name, trial)
+        missing = (trial.final_value is not None and final is None) or (trial.best_value is not None and best is None)
+        if missing:
+            self.without[trial.uid] = "has no predictions"
         try:
-            trial = self._with_final(trial, training, final)
-            best = self._saved.best_predictions(self._name, trial)
+            if final is not None and trial.final_value is not None:
+                trial = self._with_final(trial, training, final)
             return self._with_best(trial, training, best) if best else trial
+        except MissingDataError:
+            raise
         except (OSError, PoseStudyError) as error:
             self.without[trial.uid] = f"cannot be evaluated again: {error}"
             return trial

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from posestudy.vocabulary import Metric, Outcome, TrialState
-from posestudy_reports import cell_numbers, footnotes, test_use, words
+from posestudy_reports import cell_numbers, test_use, words
 from posestudy_reports.addressed import Number, Text, said
+from posestudy_reports.carry_reason import carry_reason, contradiction
 from posestudy_reports.comparison import NoiseFloor, noise_floor, smallest, spread_near
 from posestudy_reports.expectation import expectation
 from posestudy_reports.quantities import fixed, only_evaluated
@@ -114,8 +115,9 @@ def _carry(result: StudyResult, stage: StageResult) -> str:
     carried, better = stage.named(stage.stage.carried), result.contradicting(stage)
     label = carried.label if carried else stage.stage.carried or ""
     text = f"Stage {words.quoted(stage.stage.name)} carried {words.quoted(label)}"
-    text = f"{text}: {stage.reason}." if stage.reason else f"{text}."
-    return f"{text} {footnotes.contradiction(result.metric, carried, better)}" if carried and better else text
+    reason = carry_reason(result, stage)
+    told = Text(text, ": ", reason, ".") if reason else Text(text, ".")
+    return Text(told, " ", contradiction(result, stage, carried, better)) if carried and better else told
 
 
 def _noise(result: StudyResult) -> tuple[str, ...]:
@@ -127,10 +129,12 @@ def _noise(result: StudyResult) -> tuple[str, ...]:
     if floor is None:
         text = "With one seed a cell, a difference as small as that between two seeds says nothing."
         return (text,) if pair else ()
-    return (_floor(floor, result.metric), *([_gain(result, *pair)] if pair else []))
+    of_all = tuple(t.uid for stage in result.stages for cell in stage.cells for t in cell.completed)
+    uids = tuple(t.uid for t in baseline.completed) if floor.baseline_seeds and baseline else of_all
+    return (_floor(floor, result.metric, uids), *([_gain(result, *pair, of_all)] if pair else []))
 
 
-def _floor(floor: NoiseFloor, metric: Metric) -> str:
+def _floor(floor: NoiseFloor, metric: Metric, uids: tuple[str, ...]) -> str:
     whose = f"the {floor.baseline_seeds} seeds of the first baseline"
     if not floor.baseline_seeds:
         whose = "the seeds of its cells"
@@ -140,16 +144,16 @@ def _floor(floor: NoiseFloor, metric: Metric) -> str:
         "{single} between single seeds",
         whose=whose,
         metric=metric.short,
-        sd=_precise("study/seed_sd", floor.sd, metric, "standard deviation over seeds"),
-        single=_least("study/resolvable/single", spread, (1, 1), metric),
+        sd=_precise("study/seed_sd", floor.sd, metric, f"standard deviation over {whose}", uids),
+        single=_least("study/resolvable/single", spread, (1, 1), metric, whose, uids),
     )
     if most > 1:
-        least = _least("study/resolvable/all", spread, (most, most), metric)
+        least = _least("study/resolvable/all", spread, (most, most), metric, whose, uids)
         text = said("{text} and {least} with {most} seeds a cell", text=text, least=least, most=most)
     return Text(text, " (95 %, one comparison).")
 
 
-def _gain(result: StudyResult, best: CellResult, baseline: CellResult) -> str:
+def _gain(result: StudyResult, best: CellResult, baseline: CellResult, uids: tuple[str, ...]) -> str:
     """The best cell against the first baseline, by seeds of cells as good as it; that is no row of any table."""
     spread = spread_near(result, best, baseline)
     if spread is None:
@@ -159,21 +163,27 @@ def _gain(result: StudyResult, best: CellResult, baseline: CellResult) -> str:
         )
     seeds = len(best.finals), len(baseline.finals)
     gain = best.final.mean - baseline.final.mean if best.final and baseline.final else 0.0
-    least = _least("study/resolvable/best", spread, seeds, result.metric)
+    whose = "the seeds of cells about as good"
+    least = _least("study/resolvable/best", spread, seeds, result.metric, whose, uids)
     return said(
         "Taken alone, the best cell differs from the first baseline by {more} than the {least} that {left} and {right} "
-        "seeds can resolve; the tables compare all their rows at once and so ask for more.",
+        "seeds can resolve with the standard deviation of cells about as good, {sd}; the tables compare all their rows "
+        "at once and so ask for more.",
         more="more" if abs(gain) > least.value else "not more",
         least=least,
         left=seeds[0],
         right=seeds[1],
+        sd=_precise("study/seed_sd_near_best", spread[0], result.metric, f"standard deviation over {whose}", uids),
     )
 
 
-def _least(address: str, spread: Spread, seeds: tuple[int, int], metric: Metric) -> Number:
+def _least(
+    address: str, spread: Spread, seeds: tuple[int, int], metric: Metric, whose: str, uids: tuple[str, ...]
+) -> Number:
     value = smallest(spread, *seeds)
-    return _precise(address, value, metric, f"smallest difference that {seeds[0]} and {seeds[1]} seeds resolve at 95 %")
+    formula = f"smallest difference that {seeds[0]} and {seeds[1]} seeds resolve at 95 %, by {whose}"
+    return _precise(address, value, metric, formula, uids)
 
 
-def _precise(address: str, value: float, metric: Metric, formula: str) -> Number:
-    return Number(address, words.precise(value, metric), value, formula, ())
+def _precise(address: str, value: float, metric: Metric, formula: str, uids: tuple[str, ...]) -> Number:
+    return Number(address, words.precise(value, metric), value, formula, uids)

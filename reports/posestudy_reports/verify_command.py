@@ -19,11 +19,15 @@ def verify(
 ) -> None:
     """Evaluate the saved predictions again and compare the numbers that a paper quotes; 1 where one differs."""
     from posestudy_reports.paper_files import read_paper
-    from posestudy_reports.verifying import quoted_reports
+    from posestudy_reports.verifying import of_the_paper, quoted_reports
 
     files = read_paper(paper)
-    wrong = 0
-    for quoted in quoted_reports(files):
+    reports = quoted_reports(files)
+    meddled = of_the_paper(files, reports)
+    for mistake in meddled:
+        typer.echo(mistake)
+    wrong = len(meddled)
+    for quoted in reports:
         verdict = _verified(files, quoted)
         wrong += len(verdict.mistakes)
         for mistake in verdict.mistakes[:_MOST_TOLD]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from posestudy.errors import InputError, NotFoundError, PoseStudyError, nearest
 from posestudy.home import safe_part
-from posestudy_reports.number_list import FORMAT, trial_row
+from posestudy_reports.number_list import FORMAT, FROM_THE_LEDGER, same_row, trial_row
 from posestudy_reports.paper_files import PaperFile
 from posestudy_reports.writers.latex_numbers import raw
 from posestudy_reports.writers.latex_text import escape
@@ -73,10 +73,12 @@ def _document(path: Path) -> Mapping[str, Any]:
         raise NotFoundError(f"no file {path}, expected the one that was written beside numbers.tex") from error
     except (OSError, ValueError) as error:
         raise PoseStudyError(f"{path} cannot be read: {error}") from error
-    keys = ("study", "numbers", "trials", "files")
-    if not isinstance(document, dict) or document.get("format") != FORMAT or any(key not in document for key in keys):
+    kinds = {"study": str, "numbers": dict, "trials": dict}
+    whole = isinstance(document, dict) and all(isinstance(document.get(key), kind) for key, kind in kinds.items())
+    rows = [*document["numbers"].values(), *document["trials"].values()] if whole else []
+    if not whole or document.get("format") != FORMAT or not all(isinstance(row, dict) for row in rows):
         raise PoseStudyError(f"{path} is not what this posestudy writes, write the report again")
-    return document
+    return cast("Mapping[str, Any]", document)
 
 
 def verify(paper: tuple[PaperFile, ...], quoted: Quoted, again: Recomputed, written: Mapping[str, str]) -> Verdict:
@@ -86,8 +88,25 @@ def verify(paper: tuple[PaperFile, ...], quoted: Quoted, again: Recomputed, writ
     _numbers(verdict, quoted, again)
     _definitions(verdict, quoted, again)
     _quotations(verdict, paper, quoted)
-    _files(verdict, paper, quoted, written)
+    _files(verdict, quoted, written)
     return verdict
+
+
+def of_the_paper(paper: tuple[PaperFile, ...], quoted: Sequence[Quoted]) -> list[str]:
+    """What is wrong whatever the numbers are: macros that are meddled with, and numbers of a study nobody quotes."""
+    definitions = {one.definitions.path.resolve() for one in quoted}
+    studies = {safe_part(one.study) for one in quoted}
+    found = []
+    for file in paper:
+        if file.path.resolve() not in definitions:
+            found += [f"{line}: changes what the macros of numbers.tex print" for line in file.redefined]
+        for line, address in file.quoted:
+            if address.partition("/")[0] not in studies:
+                known = ", ".join(sorted(studies))
+                found.append(
+                    f"{line}: {address} is of a study whose report the paper does not take in (it has {known})"
+                )
+    return found
 
 
 def changed_data(study: Study | None) -> list[str]:
@@ -108,43 +127,59 @@ def changed_data(study: Study | None) -> list[str]:
 def _predictions(verdict: Verdict, quoted: Quoted, again: Recomputed) -> None:
     """The predictions that the report was made from are those that are there, and give what the ledger says."""
     trials = {t.uid: t for t in again.report.result.snapshot.trials}
-    for uid, row in quoted.document["trials"].items():
-        trial = trials.get(uid)
+    used = dict.fromkeys(uid for number in again.report.numbers.values() for uid in number.uids)
+    rows = quoted.document["trials"]
+    for uid in dict.fromkeys((*rows, *used)):
+        trial, row = trials.get(uid), rows.get(uid)
         if trial is None:
-            verdict.mistakes.append(f"trial {row['number']} ({uid}) is not in the study any more")
+            verdict.mistakes.append(f"trial {row.get('number')} ({uid}) is not in the study any more")
+            continue
+        if row is None:
+            verdict.mistakes.append(f"trial {trial.number}: the report was written without it")
             continue
         now = trial_row(again.report, trial)
         for key, kind in _FILES.items():
             if row.get(key) and now[key] is None:
                 verdict.mistakes.append(f"trial {trial.number}: the predictions of its {kind} value are gone")
-            elif row.get(key) and now[key] != row[key]:
+            elif row.get(key) != now[key]:
                 verdict.mistakes.append(
                     f"trial {trial.number}: the predictions of its {kind} value are not those the report was made from "
-                    f"(sha256 {now[key][:12]}, expected {row[key][:12]})"
+                    f"(sha256 {str(now[key])[:12]}, expected {str(row.get(key))[:12]})"
                 )
         if uid in again.differing:
             verdict.mistakes.append(f"trial {trial.number}: {again.differing[uid]}")
-        elif row.get("predictions") and uid in again.without:
-            verdict.mistakes.append(f"trial {trial.number} {again.without[uid]}")
+        if uid in again.without:
+            verdict.mistakes.append(f"trial {trial.number} cannot be verified: it {again.without[uid]}")
 
 
 def _numbers(verdict: Verdict, quoted: Quoted, again: Recomputed) -> None:
-    """Every number that the report listed is what the predictions give now."""
-    now = again.report.numbers
-    for address, row in quoted.document["numbers"].items():
+    """Every number that the report listed is what the predictions give now, and every number is listed."""
+    now, listed = again.report.numbers, quoted.document["numbers"]
+    for address, row in listed.items():
         number = now.get(address)
         if number is None:
-            verdict.mistakes.append(f"{address} is {row['text']} in the report, but the study has no such number now")
-            continue
-        if number.text != row["text"]:
             verdict.mistakes.append(
-                f"{address} is {row['text']} in the report, the predictions give {number.text} ({number.formula})"
+                f"{address} is {row.get('text')} in the report, but the study has no such number now"
             )
+            continue
         backed = again.bests if "/best" in address else again.finals
-        if number.uids and "from the ledger" not in number.formula and all(uid in backed for uid in number.uids):
+        computed = number.uids and FROM_THE_LEDGER not in number.formula and all(uid in backed for uid in number.uids)
+        if number.text != row.get("text"):
+            verdict.mistakes.append(
+                f"{address} is {row.get('text')} in the report, {_source(computed)} {number.text} ({number.formula})"
+            )
+        elif not same_row(row, number):
+            verdict.mistakes.append(f"{address}: what {NUMBERS} says of it besides {number.text} is not what it is now")
+        if computed:
             verdict.checked += 1
         else:
             verdict.stated += 1
+    for address in now.keys() - listed.keys():
+        verdict.mistakes.append(f"{address} is {now[address].text} now and is missing from the report")
+
+
+def _source(computed: object) -> str:
+    return "the predictions give" if computed else "it is now"
 
 
 def _definitions(verdict: Verdict, quoted: Quoted, again: Recomputed) -> None:
@@ -155,7 +190,7 @@ def _definitions(verdict: Verdict, quoted: Quoted, again: Recomputed) -> None:
         if number is None:
             verdict.mistakes.append(f"{line}: {address} is defined as {text}, but the study has no such number")
         elif (text, digits) != (escape(number.text), raw(number)):
-            verdict.mistakes.append(f"{line}: {address} is defined as {text}, the predictions give {number.text}")
+            verdict.mistakes.append(f"{line}: {address} is defined as {text}, the report says {number.text}")
 
 
 def _quotations(verdict: Verdict, paper: tuple[PaperFile, ...], quoted: Quoted) -> None:
@@ -168,18 +203,21 @@ def _quotations(verdict: Verdict, paper: tuple[PaperFile, ...], quoted: Quoted) 
                 verdict.mistakes.append(f"{line}: there is no number {address}{f' ({hint})' if hint else ''}")
 
 
-def _files(verdict: Verdict, paper: tuple[PaperFile, ...], quoted: Quoted, written: Mapping[str, str]) -> None:
-    """What the report wrote stands in the paper as it would be written now."""
-    for name in quoted.document["files"]:
-        path = (quoted.folder / str(name)).resolve()
-        file = next((f for f in paper if f.path.resolve() == path), None)
-        if file is None or file is quoted.definitions:
+def _files(verdict: Verdict, quoted: Quoted, written: Mapping[str, str]) -> None:
+    """What the report wrote stands beside `numbers.json` as it would be written now, where it stands there at all."""
+    for name in sorted({*written, *(str(name) for name in quoted.document.get("files") or ())}):
+        path = quoted.folder / name
+        try:
+            file = PaperFile(path, path.read_text(encoding="utf-8", errors="replace"))
+        except OSError:
             continue
         if name not in written:
-            verdict.mistakes.append(f"{file.path}: the report has no such file any more")
+            verdict.mistakes.append(f"{path}: the report has no such file any more")
             continue
-        found, expected = list(file.lines), [line.text for line in PaperFile(file.path, written[name]).lines]
-        verdict.mistakes += _edits(file, [line.text for line in found], [line.number for line in found], expected)
+        found, expected = list(file.lines), [line.text for line in PaperFile(path, written[name]).lines]
+        edits = _edits(file, [line.text for line in found], [line.number for line in found], expected)
+        # What a definition says that is no longer so has been told with its number.
+        verdict.mistakes += [] if path == quoted.definitions.path and verdict.mistakes else edits
 
 
 def _edits(file: PaperFile, found: list[str], numbers: list[int], expected: list[str]) -> list[str]:

@@ -128,8 +128,115 @@ def test_a_number_edited_in_numbers_tex_is_found_with_its_line(study, capsys):
     code, told = verified(study, capsys)
     assert code == 1
     assert re.search(
-        rf"numbers\.tex:{line}: noisy/heatmap/wide/final is defined as 0\.999, the predictions give 0\.", told
+        rf"numbers\.tex:{line}: noisy/heatmap/wide/final is defined as 0\.999, the report says 0\.", told
     )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        r"\posedefine {noisy/heatmap/wide/final}{0.999}{0.999}",
+        r"\posedefine{noisy/heatmap/wide/final}{0.999}{0.999}\relax",
+        r"\expandafter\def\csname pose@text@noisy/heatmap/wide/final\endcsname{0.999}",
+        r"\renewcommand\posenum[1]{0.999}",
+    ],
+)
+def test_a_line_added_to_numbers_tex_is_found(study, capsys, line):
+    with (study / "out/numbers.tex").open("a") as file:
+        file.write(f"{line}\n")
+    code, told = verified(study, capsys)
+    assert code == 1
+    assert "numbers.tex:" in told
+
+
+@pytest.mark.parametrize("line", [r"\renewcommand{\posenum}[1]{0.999}", r"\let\posenum\relax", r"\def\poseraw#1{1}"])
+def test_a_paper_that_meddles_with_the_macros_is_told(study, capsys, line):
+    (study / "paper.tex").write_text(f"\\input{{out/numbers}}\n{line}\n\\posenum{{noisy/heatmap/wide/final}}\n")
+    code, told = verified(study, capsys, "paper.tex")
+    assert code == 1
+    assert "paper.tex:2: changes what the macros of numbers.tex print" in told
+
+
+@pytest.mark.parametrize(
+    "taken",
+    [
+        "\\input{tables/1_heatmap}",
+        "\\input tables/1_heatmap",
+        "\\import{tables/}{1_heatmap}",
+        "\\input{%\n tables/1_heatmap}",
+    ],
+)
+def test_a_table_is_read_however_the_paper_takes_it_in(study, capsys, taken):
+    (study / "out/paper.tex").write_text(f"\\input{{numbers}}\n{taken}\n")
+    path = study / "out/tables/1_heatmap.tex"
+    path.write_text(path.read_text() + "\\posenum{noisy/none}\n")
+    code, told = verified(study, capsys, "out/paper.tex")
+    assert code == 1
+    assert "there is no number noisy/none" in told
+
+
+def test_numbers_of_a_study_that_is_not_taken_in_are_told(study, capsys):
+    (study / "paper.tex").write_text("\\input{out/numbers}\n\\posenum{nosiy/heatmap/\nwide/final}\n")
+    code, told = verified(study, capsys, "paper.tex")
+    assert code == 1
+    assert "paper.tex:2: nosiy/heatmap/ wide/final is of a study whose report the paper does not take in" in told
+
+
+@pytest.mark.parametrize("change", ["files", "numbers", "trials", "formula"])
+def test_an_edited_list_of_numbers_hides_nothing(study, capsys, change):
+    path, table = study / "out/numbers.json", study / "out/tables/1_heatmap.tex"
+    document = json.loads(path.read_bytes())
+    if change == "formula":
+        document["numbers"]["heatmap/wide/final"]["formula"] = "by hand"
+    else:
+        document[change] = type(document[change])()
+    path.write_text(json.dumps(document))
+    if change == "files":
+        table.write_text(table.read_text().replace(r"\posenum{noisy/heatmap/wide/final}", "0.999"))
+    assert verified(study, capsys)[0] == 1
+
+
+def test_a_damaged_list_of_numbers_is_refused(study, capsys):
+    (study / "out/numbers.json").write_text('{"format": 1, "study": "noisy", "numbers": [], "trials": [], "files": []}')
+    assert main(["verify", str(study / "out/report.tex")]) == 2
+    assert "is not what this posestudy writes" in capsys.readouterr().err
+
+
+def test_values_that_no_predictions_stand_behind_are_not_verified(study, capsys):
+    for number in (4, 5, 6):
+        for name in ("predictions.keypoints.json", "best.keypoints.json", "matches.npz"):
+            (attempt(study, number) / name).unlink()
+    with sqlite3.connect(study / "home/posestudy.db") as database:
+        database.execute("UPDATE trial SET final_value = 0.9, best_value = 0.95 WHERE number IN (4, 5, 6)")
+    write(study)
+    code, told = verified(study, capsys)
+    assert code == 1
+    assert "trial 4 cannot be verified: it has no predictions" in told
+
+
+def test_a_reason_whose_values_were_edited_loses_them(study):
+    assert re.search(r"carried \u201cbaseline\u201d: coco/AP 0\.\d{3} \(mean of 3", sentences(study))
+    with sqlite3.connect(study / "home/posestudy.db") as database:
+        database.execute("UPDATE stage SET carry_reason = replace(carry_reason, 'coco/AP 0.', 'coco/AP 9.')")
+    assert "the best of its cells when the stage closed, by values that have changed since" in sentences(study)
+
+
+def test_data_that_are_gone_are_an_error_and_no_list_of_mistakes(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("POSESTUDY_HOME", str(tmp_path / "home"))
+    make(tmp_path, text=SMALL, val=6)
+    write(tmp_path)
+    (tmp_path / "data").rename(tmp_path / "moved")
+    assert main(["verify", str(tmp_path / "out/report.tex")]) == 2
+    assert "the validation data in" in capsys.readouterr().err
+
+
+def test_names_that_become_alike_keep_addresses_of_their_own(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("POSESTUDY_HOME", str(tmp_path / "home"))
+    text = SMALL.replace("name: heatmap", "name: study").replace("wide: {", "wide.: {")
+    text += "      wide.1: {{sigma: 3.0}}\n      history: {{sigma: 4.0}}\n"
+    make(tmp_path, text=text, val=6)
+    write(tmp_path)
+    assert verified(tmp_path, capsys)[0] == 0
 
 
 def test_a_number_written_over_a_macro_is_found_with_its_line(study, capsys):
@@ -197,6 +304,7 @@ def test_data_that_were_changed_since_are_told(tmp_path, monkeypatch, capsys):
     assert "is not the one the study was launched on" in told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", ["epe", "pck"])
 def test_distances_are_verified_as_precision_is(tmp_path, monkeypatch, capsys, metric):
     monkeypatch.setenv("POSESTUDY_HOME", str(tmp_path / "home"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -111,7 +112,8 @@ def parse_box(text: str) -> Box:
         x, y, width, height = (float(part) for part in text.split(","))
     except ValueError as error:
         raise PoseStudyError(f"{wanted}, such as 20,10,64,128") from error
-    # Written so that a NaN fails too.
+    if not all(map(math.isfinite, (x, y, width, height))):
+        raise PoseStudyError(f"{wanted}, each a finite number")
     if not (width > 0 and height > 0):
         raise PoseStudyError(f"{wanted} with a width and a height above 0")
     return x, y, width, height

@@ -17,7 +17,7 @@ from mmengine.registry import init_default_scope
 from mmpose.registry import DATASETS, METRICS
 from numpy.typing import NDArray
 
-from posestudy.errors import PoseStudyError
+from posestudy.errors import MissingDataError, PoseStudyError
 from posestudy.vocabulary import ledger_name
 from posestudy_runner import distances, matches
 from posestudy_studies.mmpose_config import config_text
@@ -55,7 +55,8 @@ class ReEvaluation:
 
         Raises:
             OSError: the file cannot be read.
-            PoseStudyError: it holds no predictions of this data set, or the data set is gone or changed.
+            MissingDataError: the data set is gone.
+            PoseStudyError: the file holds no predictions of this data set.
         """
         held = self._held(training)
         with _said_of(predictions), contextlib.redirect_stdout(io.StringIO()):
@@ -88,7 +89,7 @@ class ReEvaluation:
                     self._built[key] = _Evaluated(config)
             except (OSError, KeyError, ValueError, TypeError, AssertionError) as error:
                 root = self._study.dataset.root
-                raise PoseStudyError(f"the validation data in {root} cannot be read: {error}") from error
+                raise MissingDataError(f"the validation data in {root} cannot be read: {error}") from error
         return self._built[key]
 
 
