@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -73,17 +74,27 @@ def _key(dataset: Dataset) -> str:
 
 
 def _stamps(dataset: Dataset) -> Stamps:
-    """Time of change (ns) and length of the annotation files and image folders that are there."""
+    """Of the annotation files and image folders that are there: the latest change (ns) and the length, of a folder
+    that of all files in it, so that an image that takes the place of another is noticed."""
     found: Stamps = {}
     for name, split in splits_of(dataset).items():
         for what in (split.annotations, split.images):
             path = Path(dataset.root) / what
             try:
-                status = path.stat()
+                found[f"{name}:{what}"] = _folder(path) if path.is_dir() else _stamp(path.stat())
             except OSError:
                 continue
-            found[f"{name}:{what}"] = (status.st_mtime_ns, 0 if path.is_dir() else status.st_size)
     return found
+
+
+def _stamp(status: os.stat_result) -> tuple[int, int]:
+    return status.st_mtime_ns, status.st_size
+
+
+def _folder(path: Path) -> tuple[int, int]:
+    with os.scandir(path) as entries:
+        stamps = [_stamp(path.stat()), *(_stamp(entry.stat()) for entry in entries if entry.is_file())]
+    return max(changed for changed, _ in stamps), sum(size for _, size in stamps)
 
 
 def _read(path: Path | None) -> _Kept | None:

@@ -127,9 +127,7 @@ def test_a_number_edited_in_numbers_tex_is_found_with_its_line(study, capsys):
     path.write_text(re.sub(r"(\{noisy/heatmap/wide/final\})\{[^}]*\}", r"\1{0.999}", text))
     code, told = verified(study, capsys)
     assert code == 1
-    assert re.search(
-        rf"numbers\.tex:{line}: noisy/heatmap/wide/final is defined as 0\.999, the report says 0\.", told
-    )
+    assert re.search(rf"numbers\.tex:{line}: noisy/heatmap/wide/final is defined as 0\.999, the report says 0\.", told)
 
 
 @pytest.mark.parametrize(

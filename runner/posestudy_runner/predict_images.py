@@ -72,6 +72,10 @@ def _predict(
     image = read_image(path)
     height, width = image.shape[:2]
     given = [((0.0, 0.0, float(width), float(height)), 1.0)] if boxes is None else boxes
+    for (x, y, w, h), _ in given:
+        if x >= width or y >= height or x + w <= 0 or y + h <= 0:
+            shown = ",".join(f"{side:g}" for side in (x, y, w, h))
+            raise PoseStudyError(f"found the box {shown}, which lies outside {path} of {width} x {height} px")
     rows = predictor.image(image, given, number) if given else ()
     write_bytes(picture, cv2.imencode(".png", drawn(image, rows, predictor.meta))[1].tobytes())
     found = [{"bbox": list(row.box), "keypoints": list(row.keypoints), "score": row.score} for row in rows]
