@@ -6,7 +6,7 @@ at its pieces. An f-string or `join` makes a plain string of it, so sentences ar
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from string import Formatter
 from typing import Any
@@ -85,6 +85,12 @@ def joined(parts: Iterable[str | Number], separator: str = " ") -> Text:
     for part in parts:
         pieces += [separator, part] if pieces else [part]
     return Text(*pieces)
+
+
+def listed(parts: Sequence[str | Number]) -> Text:
+    """`a`, `a and b`, `a, b and c`."""
+    head, last = joined(parts[:-1], ", "), parts[-1:]
+    return Text(head, " and ", *last) if head else Text(*last)
 
 
 def numbers_in(texts: Iterable[str]) -> Iterator[Number]:

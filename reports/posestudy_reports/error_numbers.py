@@ -30,6 +30,24 @@ def change(looked: Looked, baseline: Looked, of: Share, before: Share, kind: Kin
     return Number(found.address, found.text, found.value, found.formula, (looked.trial.uid, baseline.trial.uid))
 
 
+def ap(looked: Looked) -> Number:
+    """AP as it is."""
+    value = looked.diagnosis.ap
+    return looked.number("ap", words.score(value, _AP), value, "AP")
+
+
+def median_oks(looked: Looked, value: float) -> Number:
+    """The median OKS of the instances with a prediction."""
+    return looked.number("median_oks", f"{value:.2f}", value, "median OKS of the instances with a prediction")
+
+
+def instance(looked: Looked, annotation_id: int, value: float) -> Number:
+    """How well one instance is predicted: its OKS, or its mean error where the study knows no OKS."""
+    what = "oks" if looked.by_oks else "error"
+    formula = f"{what} of the prediction of annotation {annotation_id}"
+    return looked.number(f"instance/{annotation_id}/{what}", f"{value:.2f}", value, formula)
+
+
 def gain(looked: Looked, kind: str) -> Number:
     """What AP would gain if all errors of a type (`Diagnosis.gains`) were put right."""
     value = looked.diagnosis.gains[kind]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from functools import cache, partial
 
-from posestudy_reports import error_figures, error_tables, failures, keypoint_figure, words
+from posestudy_reports import error_figures, error_numbers, error_tables, failures, keypoint_figure
+from posestudy_reports.addressed import joined, listed, said
 from posestudy_reports.error_evidence import Evidence, evidence
 from posestudy_reports.error_sentences import sentences
 from posestudy_reports.error_shares import by_group, by_keypoint, classes_said
@@ -46,7 +47,9 @@ def _by_oks(found: Evidence) -> tuple[Chart, ...]:
     given = error_figures.gains(
         labels, [looked.diagnosis.gains for looked in found.cells], [looked.diagnosis.ap for looked in found.cells]
     )
-    now = ", ".join(f"{label} {ap:.3f}" for label, ap in zip(given.labels, given.ap, strict=True))
+    now = joined(
+        [said("{label} {ap}", label=looked.label, ap=error_numbers.ap(looked)) for looked in found.cells], ", "
+    )
     charts = [
         Chart(
             "errors_by_keypoint",
@@ -61,8 +64,11 @@ def _by_oks(found: Evidence) -> tuple[Chart, ...]:
         Chart(
             "error_gains",
             "AP given back",
-            "What AP would gain if all errors of a type were put right and nothing else. "
-            f"{found.rule} AP as it is: {now}.",
+            said(
+                "What AP would gain if all errors of a type were put right, nothing else. {rule} AP as it is: {now}.",
+                rule=found.rule,
+                now=now,
+            ),
             cache(partial(error_figures.gains_figure, given)),
             None,
             wide=False,
@@ -90,11 +96,16 @@ def _by_oks(found: Evidence) -> tuple[Chart, ...]:
 
 
 def _histogram(found: Evidence, histogram: OksHistogram) -> Chart:
-    medians = words.listing([f"{median:.2f}" for median in histogram.medians])
+    medians = listed([error_numbers.median_oks(*pair) for pair in zip(found.cells, histogram.medians, strict=True)])
     lines = "Dashed and dotted: the medians" if len(histogram.medians) > 1 else "Dotted: the median"
-    caption = f"Instances of the validation set by the OKS of their prediction. {found.rule} {lines}, {medians}."
-    if any(histogram.missed):
-        caption += " Instances without a prediction are not in it."
+    missed = " Instances without a prediction are not in it." if any(histogram.missed) else ""
+    caption = said(
+        "Instances of the validation set by the OKS of their prediction. {rule} {lines}, {medians}.{missed}",
+        rule=found.rule,
+        lines=lines,
+        medians=medians,
+        missed=missed,
+    )
     vector = cache(partial(error_figures.histogram_figure, histogram))
     return Chart("oks_histogram", "Instances by OKS", caption, vector, None, wide=False, priority=50)
 

@@ -10,8 +10,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from posestudy_reports import failure_page, failure_pictures, words
-from posestudy_reports.addressed import Number, Text, said
+from posestudy_reports import error_numbers, failure_page, failure_pictures, words
+from posestudy_reports.addressed import Number, Text, listed, said
 from posestudy_reports.error_evidence import Evidence, Looked
 from posestudy_reports.failure_pictures import Case, Group
 from posestudy_reports.gallery import jpeg
@@ -134,11 +134,20 @@ def caption(found: Evidence, group: Group, shown: Sequence[Case]) -> str:
     """What the contact sheet shows, in sentences, with the ids of its images."""
     what = "OKS" if found.best.by_oks else "mean error in larger sides of the box"
     number = f"{len(shown)} of {len(group.cases)}" if len(shown) < len(group.cases) else f"{len(shown)}"
-    cases = [f"({failure_pictures.letter(i)}) {_named(found, case)}, {_scores(case)}" for i, case in enumerate(shown)]
+    cases = [
+        said("({letter}) {name}, {scores}", letter=failure_pictures.letter(i), name=_named(found, case),
+             scores=_scores(found, case))
+        for i, case in enumerate(shown)
+    ]  # fmt: skip
     two = " Above the baseline, below the best cell." if group.compared else ""
-    return (
-        f"{group.title}. {group.rule} ({number}). Truth: green circles; prediction: orange-red crosses.{two} "
-        f"{what}: {words.listing(cases)}."
+    return said(
+        "{title}. {rule} ({number}). Truth: green circles; prediction: orange-red crosses.{two} {what}: {cases}.",
+        title=group.title,
+        rule=group.rule,
+        number=number,
+        two=two,
+        what=what,
+        cases=listed(cases),
     )
 
 
@@ -149,7 +158,9 @@ def _named(found: Evidence, case: Case) -> str:
     return f"image {case.image_id}{f' (annotation {case.annotation_id})' if several else ''}"
 
 
-def _scores(case: Case) -> str:
-    if case.before is None:
-        return f"{case.score:.2f}"
-    return f"{case.before:.2f} {words.ARROW} {case.score:.2f}"
+def _scores(found: Evidence, case: Case) -> str:
+    now = error_numbers.instance(found.best, case.annotation_id, case.score)
+    if case.before is None or found.baseline is None:
+        return Text(now)
+    before = error_numbers.instance(found.baseline, case.annotation_id, case.before)
+    return Text(before, f" {words.ARROW} ", now)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from posestudy.ledger.records import TrialRecord
 from posestudy_reports import networks, words
+from posestudy_reports.addressed import Number, listed, said
 from posestudy_reports.results import CellResult, StageResult, StudyResult
 from posestudy_reports.tradeoff import distinct, label
 
@@ -118,14 +119,29 @@ def _spread(items: Sequence[T], most: int) -> list[T]:
 
 def caption(result: StudyResult, shown: Gallery) -> str:
     """What the picture shows, in sentences."""
-    metric = result.metric
     texts = [
-        f"{column.label} ({metric.short} {words.score(column.score, metric)}, trial {column.trial.number})"
+        said(
+            "{label} ({metric} {score}, trial {number})",
+            label=column.label,
+            metric=result.metric.short,
+            score=_best_of(result, column),
+            number=column.trial.number,
+        )
         for column in shown.columns
     ]
-    return (
+    return said(
         "Ground truth in green, prediction in red, by the best epoch of each trial, on images of the validation set. "
-        f"{shown.rule}, in order of the study: {words.listing(texts)}."
+        "{rule}, in order of the study: {texts}.",
+        rule=shown.rule,
+        texts=listed(texts),
+    )
+
+
+def _best_of(result: StudyResult, column: Shown) -> Number:
+    metric, trial = result.metric, column.trial
+    formula = f"best {metric.name} of trial {trial.number}"
+    return Number(
+        f"study/trial/{trial.number}/best", words.score(column.score, metric), column.score, formula, (trial.uid,)
     )
 
 
@@ -190,8 +206,8 @@ def _head(sheet: Image, text: str, score: str, left: int, width: int) -> None:
     from PIL import ImageDraw
 
     pen, font = ImageDraw.Draw(sheet), face(_TEXT_PX)
-    for line, (said, colour) in enumerate(((text, "black"), (score, "#555555"))):
-        flat = " ".join(said.split())
+    for line, (written, colour) in enumerate(((text, "black"), (score, "#555555"))):
+        flat = " ".join(written.split())
         while font.getlength(flat) > width and len(flat) > 1:
             flat = flat.removesuffix("\u2026")[:-1] + "\u2026"
         pen.text((left + width / 2, 4 + line * (_TEXT_PX + 4)), flat, fill=colour, font=font, anchor="ma")
