@@ -7,7 +7,6 @@ import uuid
 from typing import Any
 
 from posestudy.ledger.records import NewSplitUse
-from posestudy.settings import Settings
 from posestudy.vocabulary import Purpose
 
 
@@ -23,7 +22,9 @@ def write_down(uid: str, purpose: Purpose, dataset: Any, results: bytes) -> NewS
     Raises:
         LedgerError: the ledger cannot be written now.
     """
+    # Not at the top: a trial process needs `split_use`, and no SQL.
     from posestudy.ledger import Ledger
+    from posestudy.settings import Settings
 
     use = split_use(purpose, dataset, hashlib.sha256(results).hexdigest())
     ledger = Ledger.open(Settings.resolve().database_url, create=False)

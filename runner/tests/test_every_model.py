@@ -1,4 +1,4 @@
-"""Every network by name: two epochs of stock training at another size and keypoint count, saved and reloaded."""
+"""Every network by name: stock training at another size and keypoint count, saved, reloaded and exported."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DEEP = (
     *("resnet101", "resnet152", "resnest101", "resnest200", "resnest269", "scnet101"),
     *("hrnet_w48", "transpose-h-a4", "transpose-h-a6"),
 )
-"""What differs from a smaller one only in depth or width is exported, but its program is not loaded again: minutes."""
+"""What differs from a smaller one only in depth or width is trained for one epoch and not exported: minutes."""
 
 
 def written_data(folder: Path) -> None:
@@ -89,31 +89,32 @@ def test_no_recipe_is_left_out() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*presets.names(), *REGRESSION])
-def test_a_named_network_trains_two_epochs_reloads_and_is_exported(
+def test_a_named_network_trains_reloads_and_is_exported(
     name: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from mmengine.config import Config
     from mmengine.runner import Runner
     from mmpose.apis import init_model
 
-    made = study_of(name, data)
+    epochs = 1 if name in DEEP else 2
+    made = study_of(name, data, epochs=epochs)
     file = tmp_path / "config.py"
     file.write_text(mmpose_config.config_text(made, made.baseline, seed=0))
     # Without its formatting, which takes longer than the training.
     config = Config(Config.fromfile(file).to_dict(), filename=str(file), format_python_code=False)
     config.work_dir = str(tmp_path / "work")
     config.train_dataloader.num_workers = config.val_dataloader.num_workers = 0
-    config.default_hooks.checkpoint = {"type": "CheckpointHook", "interval": 2, "save_optimizer": False}
+    config.default_hooks.checkpoint = {"type": "CheckpointHook", "interval": epochs, "save_optimizer": False}
     config.visualizer.vis_backends = []
     runner = Runner.from_cfg(config)
     before = {name: part.clone() for name, part in runner.model.named_parameters() if part.requires_grad}
     runner.train()
-    assert runner.epoch == 2
+    assert runner.epoch == epochs
     moved = [
         name for name, part in runner.model.named_parameters() if name in before and not torch.equal(part, before[name])
     ]
     assert len(moved) > 0.9 * len(before), "parts of the network were not trained"
-    saved = tmp_path / "work" / "epoch_2.pth"
+    saved = tmp_path / "work" / f"epoch_{epochs}.pth"
     model = init_model(str(file), str(saved), device="cpu")
     image = torch.randn(3, 3, SIZE[1], SIZE[0], generator=torch.Generator().manual_seed(0))
     trained = runner.model.eval()
@@ -122,11 +123,11 @@ def test_a_named_network_trains_two_epochs_reloads_and_is_exported(
     assert torch.equal(expected, reloaded)
     assert torch.isfinite(expected).all()
     assert expected.shape[:2] == (3, KEYPOINTS)
+    if name in DEEP:
+        return
     models_files.export(file, saved, tmp_path / "net.pt2")
     assert f"images [batch, 3, {SIZE[1]}, {SIZE[0]}] in" in capsys.readouterr().out
     assert (tmp_path / "net.pt2").stat().st_size > 4 * sum(part.numel() for part in trained.parameters())
-    if name in DEEP:
-        return
     program = torch.export.load(tmp_path / "net.pt2").module()
     with torch.no_grad():
         assert torch.allclose(flat(program(image)), expected, atol=1e-5)
