@@ -3,10 +3,12 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint requirements/constraints.txt
+# Two files of tests at a time, for the two cores that CI has.
+PYTEST := --numprocesses 2 --dist loadscope
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup runtime demo cat-pose-small test test-all lint types imports check reference constraints clean
+.PHONY: help setup runtime demo cat-pose-small test test-slow test-all lint types imports check audit reference constraints clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -20,7 +22,7 @@ $(STAMP): requirements/constraints.txt requirements/runtime.txt requirements/mm.
 	@$(PIP) --requirement requirements/runtime.txt
 	@$(MAKE) --no-print-directory runtime
 	@echo "installing posestudy"
-	@$(PIP) --no-build-isolation --editable '.[postgres,gpu,dev]'
+	@$(PIP) --no-build-isolation --editable '.[postgres,gpu,server,dev]'
 	@touch $@
 
 runtime:         ## add MMPose to an installation of posestudy (what `posestudy doctor` asks for)
@@ -37,10 +39,13 @@ cat-pose-small: setup  ## run the cat ablation in small and write its report to 
 	@$(BIN)/posestudy --home out/cat_pose_small_home report cat_pose_small --out out/cat_pose_small
 
 test: setup      ## the quick tests
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest -m "not slow" $(PYTEST)
+
+test-slow: setup ## the others
+	@$(BIN)/python -m pytest -m slow $(PYTEST)
 
 test-all: setup  ## every test
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest $(PYTEST)
 
 lint: setup      ## ruff
 	@$(BIN)/ruff check .
@@ -53,6 +58,9 @@ imports: setup   ## the import law: reports -> runner -> studies -> platform
 	@$(BIN)/lint-imports
 
 check: lint types imports  ## everything that reads the code without running it
+
+audit: setup     ## known advisories of the pinned versions
+	@$(BIN)/python requirements/audit.py
 
 reference: setup ## docs/reference from the code
 	@$(BIN)/python docs/make_reference.py

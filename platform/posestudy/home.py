@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from posestudy import given_paths
+
 _SAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -45,6 +47,11 @@ class AttemptPaths:
         return self.folder / f"epoch_{epoch}.pth"
 
     @property
+    def preempted(self) -> Path:
+        """The state in the middle of an epoch of an attempt that gave way."""
+        return self.folder / "preempted.pth"
+
+    @property
     def best_weights(self) -> Path:
         """The state_dict of the best evaluated epoch, nothing else in it."""
         return self.folder / "best.pth"
@@ -53,6 +60,11 @@ class AttemptPaths:
     def predictions(self) -> Path:
         """COCO results of the last validation, as MMPose wrote them."""
         return self.folder / "predictions.keypoints.json"
+
+    @property
+    def validating(self) -> Path:
+        """The same of a validation that has not ended; torn where the process was killed."""
+        return self.folder / "validating.keypoints.json"
 
     @property
     def best_predictions(self) -> Path:
@@ -68,6 +80,11 @@ class AttemptPaths:
     def submission(self) -> Path:
         """COCO results of the test split, to be handed in."""
         return self.folder / "test.keypoints.json"
+
+    @property
+    def testing(self) -> Path:
+        """The same while it is written; torn where the process was killed."""
+        return self.folder / "testing.keypoints.json"
 
     @property
     def drawings(self) -> Path:
@@ -89,7 +106,7 @@ class Home:
     @classmethod
     def resolve(cls, root: str | os.PathLike[str] | None = None) -> Home:
         chosen = root or os.environ.get("POSESTUDY_HOME") or ".posestudy"
-        return cls(Path(chosen).expanduser().resolve())
+        return cls(given_paths.absolute(given_paths.expanded(chosen)))
 
     @property
     def database(self) -> Path:
@@ -118,6 +135,11 @@ class Home:
         return self.root / "projector.log"
 
     @property
+    def backlog(self) -> Path:
+        """What MLflow and Optuna's tables do not have yet (JSON); only there while something waits."""
+        return self.root / "projections.json"
+
+    @property
     def measurements(self) -> Path:
         """What `plan --measure` found, by cost class and device (JSON)."""
         return self.root / "measured.json"
@@ -144,6 +166,11 @@ class Home:
     @property
     def cache(self) -> Path:
         return self.root / "cache"
+
+    @property
+    def decoded_images(self) -> Path:
+        """Images as the training sees them, shared by all trials; may be deleted while none runs."""
+        return self.cache / "images"
 
     def attempt(self, study: str, number: int, fence: int) -> AttemptPaths:
         return AttemptPaths(self.runs / safe_part(study) / str(number) / str(fence))

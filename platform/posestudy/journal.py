@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from posestudy.durable import sync_folder
+from posestudy.durable import make_folder, sync_folder
 
 _HEADER = struct.Struct("<II")
 
@@ -59,7 +59,7 @@ class JournalWriter:
     """Appends to the journal at `path`, cutting a torn tail off first. One writer at a time, from one thread."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         with os.fdopen(os.dup(self._descriptor), "rb") as stream:
             _, self._size = _parse(stream.read())

@@ -6,19 +6,20 @@ import glob
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from posestudy.errors import MissingPieceError
 from posestudy.home import Home
+from posestudy.testing_network import free_port
 
 if TYPE_CHECKING:
     from posestudy.ledger import Ledger
@@ -26,8 +27,32 @@ if TYPE_CHECKING:
     from posestudy.settings import Settings
 
 _START_LIMIT_S = 60.0
-# Nobody pulls the plug of this server: only what makes a database fast to make and drop.
-_SETTINGS = ("fsync=off", "full_page_writes=off", "wal_level=minimal", "max_wal_senders=0", "max_connections=200")
+# Nobody pulls the plug of a test's server: only what makes a database fast to make and drop.
+_HASTY = ("fsync=off", "full_page_writes=off")
+_SETTINGS = ("wal_level=minimal", "max_wal_senders=0", "max_connections=200")
+
+
+Mount = Callable[[Path, str], Path]
+
+
+@pytest.fixture
+def mount() -> Iterator[Mount]:
+    """Mounts small file systems of the test's own, which really can be full: a folder to make, options of tmpfs."""
+    places: list[Path] = []
+
+    def mounted(place: Path, options: str) -> Path:
+        if os.geteuid() != 0 or shutil.which("mount") is None:
+            pytest.skip("mounting a small file system needs root")
+        place.mkdir(parents=True)
+        command = ["mount", "-t", "tmpfs", "-o", options, "posestudy-test", str(place)]
+        if subprocess.run(command, capture_output=True, check=False).returncode:
+            pytest.skip("nothing can be mounted here")
+        places.append(place)
+        return place
+
+    yield mounted
+    for place in places:
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
 @dataclass(frozen=True)
@@ -50,6 +75,11 @@ class PostgresServer:
         ) as connection:  # fmt: skip
             connection.execute(statement.encode())
 
+    def new_database(self, name: str) -> str:
+        """Make an empty database; its URL."""
+        self.execute(f"CREATE DATABASE {name}")
+        return self.url(name)
+
 
 def _find(program: str) -> str | None:
     found = shutil.which(program)
@@ -69,12 +99,6 @@ def _as_server_user() -> list[str]:
     return ["runuser", "-u", "postgres", "--"]
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def _wait_until_up(server: PostgresServer, process: subprocess.Popen[bytes], log: Path) -> None:
     import psycopg
 
@@ -86,10 +110,12 @@ def _wait_until_up(server: PostgresServer, process: subprocess.Popen[bytes], log
     raise RuntimeError(f"PostgreSQL did not start: {log.read_text(errors='replace')[-2000:]}")
 
 
-def _start(folder: Path, initdb: str, postgres: str) -> tuple[PostgresServer, subprocess.Popen[bytes]]:
+def _start(
+    folder: Path, initdb: str, postgres: str, *, durable: bool = False
+) -> tuple[PostgresServer, subprocess.Popen[bytes]]:
     prefix = _as_server_user()
     password_file = folder / "password"
-    server = PostgresServer(_free_port(), secrets.token_hex(16))
+    server = PostgresServer(free_port(), secrets.token_hex(16))
     password_file.write_text(server.password)
     if os.geteuid() == 0:
         for place in (folder, password_file):
@@ -101,10 +127,11 @@ def _start(folder: Path, initdb: str, postgres: str) -> tuple[PostgresServer, su
         check=True, capture_output=True, cwd=folder,
     )  # fmt: skip
     log = folder / "log"
+    settings = _SETTINGS if durable else (*_SETTINGS, *_HASTY)
     with log.open("wb") as output:
         process = subprocess.Popen(
             [*prefix, postgres, "-D", str(data), "-h", "127.0.0.1", "-p", str(server.port), "-k", "",
-             *(part for setting in _SETTINGS for part in ("-c", setting))],
+             *(part for setting in settings for part in ("-c", setting))],
             stdout=output, stderr=subprocess.STDOUT, cwd=folder,
         )  # fmt: skip
     try:
@@ -113,6 +140,27 @@ def _start(folder: Path, initdb: str, postgres: str) -> tuple[PostgresServer, su
         _stop(process)
         raise
     return server, process
+
+
+@contextmanager
+def running_postgres(*, durable: bool = False) -> Iterator[PostgresServer]:
+    """A real PostgreSQL of one's own while the block runs; `durable`: it syncs every commit to the disk.
+
+    Raises:
+        MissingPieceError: it is not installed.
+    """
+    initdb, postgres = _find("initdb"), _find("postgres")
+    if initdb is None or postgres is None:
+        raise MissingPieceError("PostgreSQL is not installed: apt-get install postgresql")
+    folder = Path(tempfile.mkdtemp(prefix="posestudy-postgres-"))
+    try:
+        server, process = _start(folder, initdb, postgres, durable=durable)
+        try:
+            yield server
+        finally:
+            _stop(process)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
@@ -155,24 +203,17 @@ def mlflow_settings(home: Home, empty_mlflow_store: Path) -> Settings:
 def postgres_server() -> Iterator[PostgresServer]:
     """One real PostgreSQL for the whole run; skips, saying why, where it is not installed."""
     pytest.importorskip("psycopg", reason="psycopg is not installed: pip install 'posestudy[postgres]'")
-    initdb, postgres = _find("initdb"), _find("postgres")
-    if initdb is None or postgres is None:
+    if _find("initdb") is None or _find("postgres") is None:
         pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
-    folder = Path(tempfile.mkdtemp(prefix="posestudy-postgres-"))
-    try:
-        server, process = _start(folder, initdb, postgres)
+    with running_postgres() as server:
         yield server
-        _stop(process)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture
 def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
     """The URL of an empty database of this test's own."""
     database = f"test_{secrets.token_hex(6)}"
-    postgres_server.execute(f"CREATE DATABASE {database}")
-    yield postgres_server.url(database)
+    yield postgres_server.new_database(database)
     postgres_server.execute(f"DROP DATABASE {database} WITH (FORCE)")
 
 

@@ -266,3 +266,47 @@ def test_a_failed_trial_lends_no_weights(ledger_url: str) -> None:
     assert second is not None
     assert ledger.trained_alike(second.trial.uid) == ()
     ledger.close()
+
+
+def test_the_lowest_number_is_granted_whether_it_waits_or_its_lease_ran_out(ledger: Ledger) -> None:
+    put_small_study(ledger, cells=("a", "b", "c", "d"))
+    first = ledger.claim(STUDY, "worker", 60.0)
+    assert first is not None
+    assert ledger.claim(STUDY, "worker", 0.01) is not None
+    assert ledger.release(first.trial.uid, 1, AttemptEnd.PREEMPTED, "stop")
+    time.sleep(0.05)
+    again = [ledger.claim(STUDY, "other", 60.0) for _ in range(5)]
+    numbers = [granted and (granted.trial.number, granted.trial.fence) for granted in again]
+    assert numbers == [(1, 2), (2, 2), (3, 1), (4, 1), None]
+
+
+def terminate(server: PostgresServer, url: str) -> None:
+    database = url.rsplit("/", 1)[1]
+    server.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'")
+
+
+@pytest.mark.postgres
+def test_a_connection_that_broke_while_nobody_used_it_is_replaced_unseen(
+    postgres_server: PostgresServer, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "_SURELY_ALIVE_S", 0.0)
+    ledger = Ledger.open(postgres_url)
+    put_small_study(ledger)
+    terminate(postgres_server, postgres_url)
+    granted = ledger.claim(STUDY, "worker", 60.0)
+    assert granted is not None
+    ledger.close()
+
+
+@pytest.mark.postgres
+def test_a_connection_that_broke_under_its_user_is_an_outage_of_one_call(
+    postgres_server: PostgresServer, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "_SURELY_ALIVE_S", 60.0)
+    ledger = Ledger.open(postgres_url)
+    put_small_study(ledger)
+    terminate(postgres_server, postgres_url)
+    with pytest.raises(LedgerUnavailableError):
+        ledger.claim(STUDY, "worker", 60.0)
+    assert ledger.claim(STUDY, "worker", 60.0) is not None
+    ledger.close()

@@ -52,3 +52,14 @@ def test_the_checksum_is_that_of_the_bytes(tmp_path: Path) -> None:
     data = bytes(range(256)) * 9000
     path.write_bytes(data)
     assert sha256_file(path) == hashlib.sha256(data).hexdigest()
+
+
+def test_a_new_folder_is_made_to_last_with_every_folder_above_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name is on the disk once the folder that holds it was synced."""
+    synced: set[str] = set()
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.add(os.readlink(f"/proc/self/fd/{descriptor}")))
+    write_text(tmp_path / "study" / "7" / "1" / "order.json", "{}")
+    assert {str(tmp_path), str(tmp_path / "study"), str(tmp_path / "study" / "7")} <= synced
+    assert str(tmp_path / "study" / "7" / "1") in synced

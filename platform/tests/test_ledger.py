@@ -225,6 +225,80 @@ def test_an_attempt_that_falls_back_replaces_later_values_and_keeps_a_sound_fall
     assert (row.ckpt_path, row.ckpt_epoch, row.prev_path, row.prev_epoch) == ("/runs/3/epoch_1.pth", 1, None, 0)
 
 
+def save(ledger: Ledger, granted: Claim, epoch: int, folder: str) -> bool:
+    """A state saved in the middle of the epoch after `epoch`: no values, a file of its own."""
+    checkpoint = Checkpoint(f"/runs/{folder}/state.pth", SHA, epoch)
+    return ledger.record_epoch(granted.trial.uid, granted.trial.fence, {}, checkpoint, 0.5)
+
+
+def resumes(row: TrialRecord) -> tuple[str | None, int, str | None, int]:
+    return row.ckpt_path, row.ckpt_epoch, row.prev_path, row.prev_epoch
+
+
+def test_a_state_saved_within_an_epoch_is_resumed_from_and_the_epoch_before_is_its_fallback(ledger: Ledger) -> None:
+    put_small_study(ledger, cells=("only",))
+    first = claim(ledger, "first")
+    for epoch in (1, 2):
+        assert record(ledger, first, epoch, epoch / 10)
+    assert save(ledger, first, 2, "1")
+    within = ("/runs/1/state.pth", 2, "/runs/1/epoch_2.pth", 2)
+    assert resumes(trial(ledger)) == within
+    before = trial(ledger)
+    assert save(ledger, first, 2, "1"), "the same call again"
+    assert record(ledger, first, 2, 0.2), "the call before once more: it knows less"
+    assert record(ledger, first, 1, 0.1)
+    assert trial(ledger) == before
+    assert before.duration_s == pytest.approx(4.5)
+    assert ledger.release(first.trial.uid, 1, AttemptEnd.PREEMPTED, "SIGTERM")
+
+    second = claim(ledger, "second")
+    assert resumes(second.trial) == within
+    assert [v.epoch for v in second.values] == [1, 2]
+    assert not save(ledger, first, 2, "late"), "an older fence"
+    assert resumes(trial(ledger)) == within
+    # Stopped once more before the epoch was over: whichever of the two it could read, the older one is sound.
+    assert save(ledger, second, 2, "2")
+    assert resumes(trial(ledger)) == ("/runs/2/state.pth", 2, "/runs/1/epoch_2.pth", 2)
+    assert ledger.release(first.trial.uid, 2, AttemptEnd.PREEMPTED, "SIGTERM")
+
+    third = claim(ledger, "third")
+    assert record(ledger, third, 3, 0.3)
+    assert resumes(trial(ledger)) == ("/runs/3/epoch_3.pth", 3, "/runs/1/epoch_2.pth", 2)
+    assert save(ledger, third, 3, "3")
+    assert resumes(trial(ledger)) == ("/runs/3/state.pth", 3, "/runs/3/epoch_3.pth", 3)
+    assert record(ledger, third, 4, 0.4)
+    assert resumes(trial(ledger)) == ("/runs/3/epoch_4.pth", 4, "/runs/3/state.pth", 3)
+    assert trial(ledger).duration_s == pytest.approx(4.5 + 0.5 + 2.0 + 0.5 + 2.0)
+
+
+def test_a_state_saved_within_the_first_epoch_is_handed_on(ledger: Ledger) -> None:
+    put_small_study(ledger, cells=("only",))
+    first = claim(ledger)
+    assert save(ledger, first, 0, "1")
+    assert save(ledger, first, 0, "1")
+    assert ledger.release(first.trial.uid, 1, AttemptEnd.PREEMPTED, "SIGTERM")
+    second = claim(ledger)
+    assert resumes(second.trial) == ("/runs/1/state.pth", 0, None, 0)
+    assert second.trial.duration_s == pytest.approx(0.5)
+    assert record(ledger, second, 1, 0.1)
+    assert resumes(trial(ledger)) == ("/runs/2/epoch_1.pth", 1, "/runs/1/state.pth", 0)
+
+
+def test_an_attempt_that_began_anew_with_the_same_numbers_takes_no_unread_checkpoint_as_fallback(
+    ledger: Ledger,
+) -> None:
+    put_small_study(ledger, cells=("only",))
+    first = claim(ledger)
+    for epoch in (1, 2, 3):
+        assert record(ledger, first, epoch, epoch / 10)
+    assert ledger.release(first.trial.uid, 1, AttemptEnd.PREEMPTED, "SIGTERM")
+    second = claim(ledger)
+    # Both checkpoints were damaged; the first it saves comes after four epochs, the numbers of three are as before.
+    values = {epoch: {"coco/AP": epoch / 10} for epoch in (1, 2, 3, 4)}
+    assert ledger.record_epoch(second.trial.uid, 2, values, Checkpoint("/runs/2/epoch_4.pth", SHA, 4), 8.0)
+    assert resumes(trial(ledger)) == ("/runs/2/epoch_4.pth", 4, None, 0)
+
+
 def test_killed_between_the_last_epoch_and_the_end_only_the_end_is_missing(ledger: Ledger) -> None:
     put_small_study(ledger, cells=("only",))
     first = claim(ledger, lease_s=0.01)
@@ -354,6 +428,18 @@ def test_stages_grow_and_close_in_order(ledger: Ledger) -> None:
     assert (closed.state, closed.carried, closed.carry_reason) == ("closed", "variant", "it is best")
     assert (opened.state, opened.baseline, opened.start) == ("open", "baseline", {"epochs": 3})
     assert [t.number for t in ledger.snapshot(STUDY).trials][-1] == 7
+
+
+def test_what_was_computed_from_an_older_study_file_is_refused(ledger: Ledger) -> None:
+    study = put_small_study(ledger)
+    before = ledger.snapshot(STUDY).study.document
+    following = OpenStage(1, "second", "grid", None, {}, (new_cell("a"),))
+    edited = {**before, "reuse": "none"}
+    ledger.put_study(STUDY, edited, "")
+    # No stage has a version yet that would tell.
+    assert not ledger.apply(study.id, [following], document=before)
+    assert [stage.ordinal for stage in ledger.snapshot(STUDY).stages] == [0]
+    assert ledger.apply(study.id, [following], document=ledger.snapshot(STUDY).study.document)
 
 
 def test_changes_apply_whole_or_not_at_all(ledger: Ledger) -> None:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import shutil
+import signal
 import sqlite3
+import threading
+import time
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
@@ -16,6 +21,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+from posestudy.commands.app import main
 from posestudy.errors import LedgerError, LedgerUnavailableError, NotFoundError
 from posestudy.home import Home
 from posestudy.ledger import Ledger, schema
@@ -203,3 +209,143 @@ def test_a_server_out_of_reach_is_unavailable_and_its_password_stays_hidden() ->
     with pytest.raises(LedgerUnavailableError, match="cannot be used just now") as raised:
         Ledger.open("postgresql://user:secret@127.0.0.1:1/db")
     assert "secret" not in str(raised.value)
+
+
+def old_ledger(url: str, home: Home, studies: int = 3) -> None:
+    """A ledger of the first revision with some studies in it."""
+    home.root.mkdir(parents=True, exist_ok=True)
+    if url.startswith("sqlite"):
+        with sqlite3.connect(home.database) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+    config = alembic.config.Config()
+    config.set_main_option("script_location", "posestudy.ledger:migrations")
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        alembic.command.upgrade(config, "0001")
+        put_old_studies(connection, [f"old{index}" for index in range(studies)])
+    engine.dispose()
+
+
+def put_old_studies(connection: sa.Connection, names: list[str]) -> None:
+    """What a worker of the first revision writes: the columns it knows, by name."""
+    for name in names:
+        text = "INSERT INTO study (name, document, source, state, created) VALUES (:name, '{}', '', 'open', 1.0)"
+        connection.execute(sa.text(text), {"name": name})
+
+
+def upgrade_and_die(url: str) -> None:
+    really_upgrade = alembic.command.upgrade
+
+    def die_after(*arguments: object) -> None:
+        really_upgrade(*arguments)  # type: ignore[arg-type]
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    alembic.command.upgrade = die_after  # type: ignore[assignment]
+    Ledger.open(url)
+
+
+def test_a_kill_in_the_middle_of_a_migration_leaves_the_older_ledger_whole(
+    ledger_url: str, engine: sa.Engine, home: Home
+) -> None:
+    old_ledger(ledger_url, home)
+    process = multiprocessing.get_context("fork").Process(target=upgrade_and_die, args=(ledger_url,))
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    with engine.connect() as connection:
+        assert connection.scalar(sa.text("SELECT version_num FROM posestudy_version")) == "0001"
+        assert not sa.inspect(connection).has_table("test_use")
+        assert "source" not in {column["name"] for column in sa.inspect(connection).get_columns("trial")}
+    ledger = Ledger.open(ledger_url)
+    assert [study.name for study in ledger.studies()] == ["old0", "old1", "old2"]
+    ledger.close()
+
+
+def test_a_worker_of_an_older_posestudy_writes_on_while_a_newer_one_migrates(
+    ledger_url: str, engine: sa.Engine, home: Home
+) -> None:
+    old_ledger(ledger_url, home, studies=0)
+    written: list[str] = []
+    failed: list[BaseException] = []
+    stop = threading.Event()
+
+    def write() -> None:
+        try:
+            while not stop.is_set() or len(written) < 5:
+                name = f"study{len(written)}"
+                with engine.begin() as connection:
+                    put_old_studies(connection, [name])
+                written.append(name)
+        except BaseException as error:  # noqa: BLE001 - shown by the test's own thread
+            failed.append(error)
+
+    worker = threading.Thread(target=write)
+    worker.start()
+    while not written and not failed:
+        time.sleep(0.01)
+    ledger = Ledger.open(ledger_url)
+    before = len(written)
+    while len(written) < before + 3 and not failed:
+        time.sleep(0.01)
+    stop.set()
+    worker.join(60)
+    assert failed == []
+    assert [study.name for study in ledger.studies()] == written
+    ledger.close()
+
+
+def test_an_older_sqlite_ledger_is_kept_beside_the_new_one_and_that_is_said(
+    home: Home, caplog: pytest.LogCaptureFixture
+) -> None:
+    old_ledger(f"sqlite:///{home.database}", home)
+    Ledger.open(f"sqlite:///{home.database}").close()
+    kept = home.root / f"posestudy.db.before-{schema.REVISION}"
+    (said,) = [record.getMessage() for record in caplog.records if record.name.startswith("posestudy")]
+    assert kept.name in said
+    assert "may be deleted" in said
+    with sqlite3.connect(kept) as connection:
+        assert connection.execute("SELECT version_num FROM posestudy_version").fetchone() == ("0001",)
+        assert len(connection.execute("SELECT name FROM study").fetchall()) == 3
+    caplog.clear()
+    Ledger.open(f"sqlite:///{home.database}").close()
+    assert caplog.records == [], "once"
+
+
+def test_without_room_for_a_copy_an_older_ledger_is_left_as_it_is(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    old_ledger(f"sqlite:///{home.database}", home)
+    usage = shutil.disk_usage(home.root)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    with pytest.raises(LedgerError, match="no room for a copy"):
+        Ledger.open(f"sqlite:///{home.database}")
+    with sqlite3.connect(home.database) as connection:
+        assert connection.execute("SELECT version_num FROM posestudy_version").fetchone() == ("0001",)
+    assert [path.name for path in home.root.iterdir() if "before" in path.name] == []
+
+
+def test_every_command_that_opens_a_newer_ledger_refuses_it_in_one_sentence(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ledger = Ledger.open(f"sqlite:///{home.database}")
+    put_small_study(ledger)
+    ledger.close()
+    with sqlite3.connect(home.database) as connection:
+        connection.execute("UPDATE posestudy_version SET version_num = '9999'")
+    monkeypatch.delenv("POSESTUDY_DATABASE_URL", raising=False)
+    monkeypatch.setenv("POSESTUDY_HOME", str(home.root))
+    commands = (
+        ["status"],
+        ["report", "small", "--out", str(tmp_path / "out")],
+        ["worker", "small"],
+        ["sync"],
+        ["cancel", "small"],
+        ["logs", "small", "1"],
+        ["backup", str(tmp_path / "kept")],
+    )
+    for command in commands:
+        assert main(command) == 2, command
+        said = capsys.readouterr().err
+        assert "was written by a newer posestudy: found schema 9999" in said, command
+        assert "upgrade posestudy" in said
+        assert "Traceback" not in said
+    assert not (tmp_path / "kept").exists()

@@ -72,13 +72,13 @@ def test_a_report_replaces_the_one_before_and_the_same_bytes_change_nothing(
     train(book, [0.1])
     store, study = MlflowStore(settings), book.study("cats")
     keep_report(settings.home, "cats", written(tmp_path, report_html=b"one", tables__1_csv=b"a,b"))
-    assert store.send_report(study).problems == []
+    assert store.send_report(book, study).problems == []
     assert artifacts(settings) == {"report/report.html": b"one", "report/tables/1.csv": b"a,b"}
     before = study_run(settings)
-    assert store.send_report(study).sent == 0
-    assert MlflowStore(settings).send_report(study).sent == 0
+    assert store.send_report(book, study).sent == 0
+    assert MlflowStore(settings).send_report(book, study).sent == 0
     keep_report(settings.home, "cats", written(tmp_path, report_html=b"two"))
-    assert store.send_report(study).sent == 1
+    assert store.send_report(book, study).sent == 1
     assert artifacts(settings) == {"report/report.html": b"two"}
     assert study_run(settings).info.run_id == before.info.run_id
 
@@ -116,6 +116,6 @@ def test_a_deleted_run_is_left_so_until_a_rebuild(settings: Settings, book: Ledg
     assert Projector(settings, book).run().complete
     open_client(settings.mlflow_uri).delete_run(study_run(settings).info.run_id)
     keep_report(settings.home, "cats", written(tmp_path, report_html=b"one"))
-    assert "--rebuild" in MlflowStore(settings).send_report(book.study("cats")).notes[0]
+    assert "--rebuild" in MlflowStore(settings).send_report(book, book.study("cats")).notes[0]
     assert Projector(settings, book).run(rebuild=True).complete
     assert artifacts(settings) == {"report/report.html": b"one"}

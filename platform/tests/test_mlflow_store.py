@@ -20,7 +20,7 @@ from posestudy.ledger.records import AddCells, WithdrawStages
 from posestudy.projections import service
 from posestudy.projections.project import Projector, project_once
 from posestudy.projections.quiet_mlflow import open_client
-from posestudy.projections.turn import BusyError, turn
+from posestudy.projections.turn import BusyError, Turn, turn
 from posestudy.settings import Settings
 from posestudy.vocabulary import AttemptEnd, Outcome
 
@@ -349,9 +349,9 @@ def test_a_pass_stops_where_the_lock_is_lost(settings: Settings, book: Ledger) -
     create(book)
     train(book, [0.1])
     train(book, [0.2])
-    answers = iter([True, True, False])
+    answers = iter([True] * 4 + [False])  # the study, two trials for Optuna, one for MLflow
     projector = Projector(settings, book)
-    assert projector.run(keep=lambda: next(answers)).interrupted
+    assert projector.run(turn=Turn(keep=lambda: next(answers))).interrupted
     assert list(runs(settings)) == [1]
     assert projector.run().complete
     assert sorted(runs(settings)) == [1, 2]

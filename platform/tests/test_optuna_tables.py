@@ -248,9 +248,9 @@ def test_optunas_tables_live_beside_the_ledgers_in_postgresql(home: Home, postgr
     assert [t.value for t in load(settings).trials] == [0.2, 0.2]
 
 
-def request(app, path: str, host: str = "127.0.0.1:8080") -> tuple[str, bytes]:
+def request(app, path: str, host: str = "127.0.0.1:8080", **headers: str) -> tuple[str, bytes]:
     status: list[str] = []
-    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": path, "HTTP_HOST": host, "wsgi.input": io.BytesIO()}
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": path, "HTTP_HOST": host, "wsgi.input": io.BytesIO(), **headers}
     body = b"".join(app(environ, lambda code, headers, *_: status.append(code)))
     return status[0], body
 
@@ -270,4 +270,13 @@ def test_optuna_dashboard_shows_every_stage(settings: Settings, book: Ledger) ->
 def test_optuna_dashboard_refuses_names_that_are_not_this_machine(settings: Settings) -> None:
     app = dashboard(open_storage(settings.optuna_url))
     assert request(app, "/api/studies", host="evil.example:8080")[0].startswith("403")
+    assert request(app, "/api/studies", host="evil.127.0.0.1:8080")[0].startswith("403")
+    assert request(app, "/api/studies", host="127.0.0.1@evil.example")[0].startswith("403")
     assert request(app, "/api/studies", host="localhost:8080")[0].startswith("200")
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "http://127.0.0.1:9999", "null"])
+def test_optuna_dashboard_refuses_what_another_page_sends(settings: Settings, origin: str) -> None:
+    app = dashboard(open_storage(settings.optuna_url))
+    assert request(app, "/api/studies", HTTP_ORIGIN=origin)[0].startswith("403")
+    assert request(app, "/api/studies", HTTP_ORIGIN="http://127.0.0.1:8080")[0].startswith("200")

@@ -24,6 +24,7 @@ from posestudy.home import Home
 from posestudy.ledger import Ledger
 from posestudy.projections.servers import require_free
 from posestudy.settings import Settings
+from posestudy.testing_network import free_port
 
 
 @pytest.fixture
@@ -40,12 +41,6 @@ def taken() -> Iterator[int]:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         yield int(listener.getsockname()[1])
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def environment(home: Home) -> dict[str, str]:
@@ -132,6 +127,9 @@ def test_ui_serves_both_pages_and_a_projection_goes_through_its_server_once(home
         assert servers
         assert not any(b"sqlite" in command for command in servers)
         assert b"<html" in get(mlflow).lower()
+        for page in (mlflow, f"{optuna}/api/studies"):
+            with pytest.raises(urllib.error.HTTPError, match="403"):
+                urllib.request.urlopen(urllib.request.Request(page, headers={"Host": "evil.example"}), timeout=60)
         assert b"<html" in get(f"{optuna}/dashboard").lower()
         assert json.loads(get(f"{mlflow}/ajax-api/3.0/mlflow/ui-telemetry"))["disable_ui_telemetry"] is True
 

@@ -15,6 +15,8 @@ _LONG_AGO = (1980, 1, 1, 0, 0, 0)
 _PACKED = (".pth", ".pdf")
 """Endings of files that are packed already."""
 _SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+MOST_UNPACKED = 10_000_000_000
+"""Bytes of all members: a small archive can hold a full disk."""
 _UNIX = 3
 _MODE = 0o100644 << 16
 
@@ -40,8 +42,8 @@ def unzip(data: bytes, folder: Path) -> None:
     """Write every member below `folder`.
 
     Raises:
-        PoseStudyError: it is no zip, or a member is absolute, leads out of it, is a link or comes twice; nothing is
-            written then.
+        PoseStudyError: it is no zip, or a member is absolute, leads out of it, is a link or comes twice, or all of
+            them are too large; nothing is written then.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -56,6 +58,12 @@ def unzip(data: bytes, folder: Path) -> None:
                         f"the archive's member {member.filename!r} is no file of its own; expected one"
                     )
                 seen.add(member.filename.lower())
+            # zipfile gives no more of a member than it declares.
+            total = sum(member.file_size for member in members)
+            if total > MOST_UNPACKED:
+                raise PoseStudyError(
+                    f"the archive would unpack to {total / 1e9:.1f} GB; expected at most {MOST_UNPACKED / 1e9:g} GB"
+                )
             for member in members:
                 path = folder / member.filename
                 path.parent.mkdir(parents=True, exist_ok=True)

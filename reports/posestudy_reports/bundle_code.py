@@ -14,6 +14,7 @@ from typing import Any, Final
 from posestudy.errors import MissingPieceError, PoseStudyError
 from posestudy.home import safe_part
 from posestudy_reports import bundle_plugin
+from posestudy_studies.mmpose_config import on_stock_data_path
 from posestudy_studies.python_source import assignments
 
 FOLDER: Final = "codes/mmpose"
@@ -50,6 +51,8 @@ class PlainConfig:
 def plain_config(config: Path, data: Mapping[str, Any]) -> PlainConfig:
     """The config of a trial for another machine: the data below `data/NAME`, initial weights in `checkpoints`.
 
+    It trains by MMPose's own data path, which needs less beside MMPose and gives the same.
+
     Args:
         config: the trial's config.py.
         data: `dataset` of the study.
@@ -59,7 +62,7 @@ def plain_config(config: Path, data: Mapping[str, Any]) -> PlainConfig:
     """
     from mmengine.config import Config
 
-    values: dict[str, Any] = Config.fromfile(config, import_custom_modules=False).to_dict()
+    values = on_stock_data_path(Config.fromfile(config, import_custom_modules=False).to_dict())
     moved, starts = {_root(values, data): f"data/{safe_part(Path(str(data['root'])).name)}"}, dict[str, Path]()
 
     def place(key: str, text: str) -> str:

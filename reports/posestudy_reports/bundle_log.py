@@ -44,7 +44,10 @@ def joined_log(attempts: Sequence[AttemptLog], accepted: Mapping[int, int]) -> s
     owner: dict[int, int] = {}
     for attempt in ordered:
         owner |= {block.epoch: attempt.number for block in blocks[attempt.number] if block.epoch}
-    owner |= {epoch: number for epoch, number in accepted.items() if number in blocks}
+    for epoch, number in accepted.items():
+        # Another one trained it where the attempt only took it over from a journal.
+        if any(block.epoch == epoch for block in blocks.get(number, ())):
+            owner[epoch] = number
     parts: list[str] = []
     for place, attempt in enumerate(ordered, start=1):
         last = place == len(ordered)

@@ -70,7 +70,7 @@ def read(path: Path, keypoints: int, box_from: BoxFrom = "bbox") -> Annotated:
         return _arrays(document["images"], document.get("annotations") or [], keypoints, box_from)
     except OSError:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         message = f"{path} is no COCO keypoint JSON of {keypoints} keypoints: {error}"
         raise UnreadableAnnotationsError(message) from error
 
@@ -92,15 +92,20 @@ def _arrays(
     kept = sorted((row for row in rows if int(row["image_id"]) in place), key=lambda row: int(row["id"]))
     points = [row.get("keypoints") or [0.0] * 3 * keypoints for row in kept]
     boxes = np.array([_box(row, box_from) for row in kept], dtype=np.float64).reshape(-1, 4)
+    sizes = np.array([(i["width"], i["height"]) for i in images], dtype=np.float64).reshape(-1, 2)
     areas = [row["area"] if row.get("area") else box[2] * box[3] for row, box in zip(kept, boxes, strict=True)]
+    places = np.array(points, dtype=np.float64).reshape(len(kept), keypoints, 3)
+    for numbers in (sizes, boxes, places, np.array(areas, dtype=np.float64)):
+        if not np.isfinite(numbers).all():
+            raise ValueError("a size, box, area or keypoint is no finite number")
     return Annotated(
         image_ids=np.array(image_ids, dtype=np.int64),
-        sizes=np.array([(i["width"], i["height"]) for i in images], dtype=np.float64).reshape(-1, 2),
+        sizes=sizes,
         files=tuple(str(image["file_name"]) for image in images),
         ids=np.array([int(row["id"]) for row in kept], dtype=np.int64),
         image_of=np.array([place[int(row["image_id"])] for row in kept], dtype=np.int64),
         boxes=boxes,
         areas=np.array(areas, dtype=np.float64),
-        keypoints=np.array(points, dtype=np.float64).reshape(len(kept), keypoints, 3),
+        keypoints=places,
         crowd=np.array([bool(row.get("iscrowd")) for row in kept], dtype=np.bool_),
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from posestudy import sealed_json
 from posestudy.home import Home
 from posestudy_reports.dataset_analysis import DatasetAnalysis, analyse, splits_of
 from posestudy_studies import layouts
@@ -102,8 +103,9 @@ def _read(path: Path | None) -> _Kept | None:
     from pydantic import TypeAdapter, ValidationError
 
     try:
-        return TypeAdapter(_Kept).validate_json(path.read_bytes()) if path else None
-    except (OSError, ValidationError, RecursionError):
+        document = sealed_json.read(path) if path else None
+        return TypeAdapter(_Kept).validate_json(document["kept"]) if document else None
+    except (KeyError, ValidationError, RecursionError):
         return None
 
 
@@ -113,8 +115,6 @@ def _write(path: Path | None, kept: _Kept) -> None:
 
     from pydantic import TypeAdapter
 
-    from posestudy.durable import write_bytes
-
     if path is not None:
         with suppress(OSError):
-            write_bytes(path, TypeAdapter(_Kept).dump_json(kept))
+            sealed_json.write(path, {"kept": TypeAdapter(_Kept).dump_json(kept).decode()})

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
+import struct
 import warnings
+import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -166,7 +169,9 @@ def _files(split: str, of: Files) -> Iterator[_File]:
         path = of.folder / name
         try:
             status = os.stat(path)
-            inode: tuple[int, int] | None = (status.st_dev, status.st_ino)
+            # Reading from a pipe or a device may never end.
+            regular = stat.S_ISREG(status.st_mode)
+            inode: tuple[int, int] | None = (status.st_dev, status.st_ino) if regular else None
             length = status.st_size
         except (OSError, ValueError):  # a name may hold a zero byte
             inode, length = None, 0
@@ -189,7 +194,16 @@ def _seen(path: Path) -> _Seen | None:
             digest = hashlib.sha256(repr(image.size).encode() + image.tobytes()).digest()
             histogram = np.array(image.histogram(), dtype=np.int64).reshape(3, 256)
             return _Seen(image.size, digest, histogram, *_look(image))
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError, MemoryError):
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        EOFError,
+        Image.DecompressionBombError,
+        MemoryError,
+        struct.error,
+        zlib.error,
+    ):
         return None
 
 

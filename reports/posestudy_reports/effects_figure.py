@@ -99,10 +99,6 @@ def _plot(figure: Any, found: Effects, metric: Metric, legend: legends.Legend) -
     legends.below(figure, handles, legend)
 
 
-def _signed(value: float) -> str:
-    return f"{value:+.4g}".replace("-", "\u2212") if value else "0"
-
-
 def _label(row: Effect) -> str:
     mark = " \u2020" if row.joint else ""
     return fitted(row.label, _WIDEST_LABEL - width_of(mark, TICKS) if mark else _WIDEST_LABEL, TICKS) + mark

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from posestudy.errors import PoseStudyError
 from posestudy.home import Home
 from posestudy.ledger.records import TrialRecord
 from posestudy_reports.results import StudyResult
@@ -52,8 +53,6 @@ class Material:
     @cached_property
     def layout(self) -> Layout | None:
         """The keypoints of the data set; None where they are not known any more."""
-        from posestudy.errors import PoseStudyError
-
         try:
             return layouts.layout(self.study.dataset.keypoints) if self.study else None
         except PoseStudyError:

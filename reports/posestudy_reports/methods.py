@@ -16,7 +16,7 @@ from posestudy_reports import networks, words
 from posestudy_reports.cited import Sentence
 from posestudy_reports.quantities import only_evaluated
 from posestudy_reports.references import CODEC, FAMILY, LAYOUT, LOSS, OPTIMIZER, PRUNER, SAMPLER
-from posestudy_reports.results import CellResult, StageResult, StudyResult, at
+from posestudy_reports.results import StageResult, StudyResult, at
 
 if TYPE_CHECKING:
     from posestudy_reports.comparison import Comparison
@@ -518,8 +518,3 @@ def _type(value: Any) -> str:
 
 def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
-
-
-def seeds_of(cells: Iterable[CellResult]) -> int:
-    """The most seeds a cell has a number of."""
-    return max((len(cell.finals) for cell in cells), default=0)

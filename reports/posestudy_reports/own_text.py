@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from posestudy import given_paths
 from posestudy.errors import InputError, Problem, nearest
 from posestudy_reports.addressed import Number, Text
 from posestudy_reports.document import Paragraph, Span, Style
@@ -51,7 +52,7 @@ def read(folder: Path, numbers: Mapping[str, Number]) -> OwnText:
         InputError: the folder is missing, a file is no UTF-8 text or too large, or quotes a number that is not there;
             every mistake with its file and line.
     """
-    if not folder.is_dir():
+    if not given_paths.is_folder(folder):
         expected = f"a folder with Markdown files such as {NAMES[0]}.md"
         raise InputError([Problem(str(folder), 0, 0, "report.text", "no such folder", expected)])
     problems: list[Problem] = []

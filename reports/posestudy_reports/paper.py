@@ -9,6 +9,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from posestudy import given_paths
 from posestudy_reports import cell_numbers, methods, own_text, words
 from posestudy_reports.addressed import Number, Text, numbers_in, said
 from posestudy_reports.carry_reason import carry_reason
@@ -414,7 +415,7 @@ def text_folder(report_options: Mapping[str, Any], given: Path | None) -> Path |
     if given is not None:
         return given
     named = report_options.get("text")
-    return Path(str(named)).expanduser() if named else None
+    return given_paths.expanded(str(named)) if named else None
 
 
 def _capital(text: str) -> str:

@@ -24,6 +24,10 @@ from numpy.typing import NDArray
 DEVICE = "POSESTUDY_DEVICE"
 """Environment variable: `cpu`, `cuda:0`; without it the first GPU where there is one."""
 
+IMAGES = "POSESTUDY_IMAGES"
+"""Environment variable: the folder whose images may be named by path; without it none may. Whoever can ask a server
+could read every image of its machine else."""
+
 MOST_PIXELS = 100_000_000
 _LONGEST_PATH = 4096
 
@@ -43,10 +47,10 @@ class PoseModel(PythonModel):
         """The instances of each row, in order of its boxes; a box that is told to be a double has none.
 
         Args:
-            model_input: a frame or records with the column `image`: a path on this machine, the bytes of a JPEG or PNG
-                as base64, or height x width x 3 numbers 0 to 255 in the order red, green, blue. `boxes`, which may be
-                missing: `[[x, y, width, height], ...]`; without them the whole image is one box. A plain list is one
-                of images.
+            model_input: a frame or records with the column `image`: the bytes of a JPEG or PNG as base64, height x
+                width x 3 numbers 0 to 255 in the order red, green, blue, or a path inside the folder that
+                `POSESTUDY_IMAGES` names. `boxes`, which may be missing: `[[x, y, width, height], ...]`; without them
+                the whole image is one box. A plain list is one of images.
 
         Raises:
             MlflowException: an image or a box is none of these; a server answers 400 with the sentence.
@@ -110,14 +114,12 @@ def _rows(given: Any) -> list[tuple[Any, Any]]:
 
 def _pixels(image: Any, place: int) -> NDArray[np.uint8]:
     """Height x width x 3, blue first."""
-    from posestudy.errors import UnreadableImageError
-    from posestudy_runner.predicting import read_image
-
-    if isinstance(image, str) and _is_file(image):
+    file = _file(image) if isinstance(image, str) else None
+    if file is not None:
         try:
-            return read_image(Path(image))
-        except UnreadableImageError as error:
-            raise _refused(f"row {place}: {error}") from error
+            return _decoded(file.read_bytes(), place)
+        except OSError as error:
+            raise _refused(f"row {place}: {file} cannot be read ({error.strerror})") from error
     if isinstance(image, str | bytes):
         return _decoded(_bytes(image, place), place)
     try:
@@ -132,11 +134,17 @@ def _pixels(image: Any, place: int) -> NDArray[np.uint8]:
     return np.ascontiguousarray(whole[:, :, ::-1])
 
 
-def _is_file(text: str) -> bool:
+def _file(text: str) -> Path | None:
+    """The file that `text` names inside the folder of images, links followed; None for any other text."""
+    folder = os.environ.get(IMAGES)
+    if not folder or len(text) > _LONGEST_PATH:
+        return None
     try:
-        return len(text) <= _LONGEST_PATH and Path(text).is_file()
+        root = Path(folder).resolve()
+        path = (root / text).resolve()
+        return path if path.is_relative_to(root) and path.is_file() else None
     except (OSError, ValueError):
-        return False
+        return None
 
 
 def _bytes(image: str | bytes, place: int) -> bytes:
@@ -149,8 +157,8 @@ def _bytes(image: str | bytes, place: int) -> bytes:
     except (binascii.Error, ValueError):
         shown = image if len(image) <= 80 else image[:80] + "\u2026"
         raise _refused(
-            f"row {place}: {shown!r} is no file on this machine and no base64; expected a path, base64 or numbers, "
-            "nothing is fetched from a network"
+            f"row {place}: {shown!r} is no base64 and names no image inside the folder of {IMAGES}; expected base64, "
+            "numbers or such a path, nothing is fetched from a network"
         ) from None
 
 

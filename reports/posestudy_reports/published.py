@@ -8,7 +8,6 @@ from pathlib import Path
 from posestudy.errors import PoseStudyError
 from posestudy.settings import Settings, masked
 
-_SQLITE = "sqlite:///"
 _PATIENCE_S = 20.0
 
 
@@ -21,14 +20,14 @@ def publish(study: str, out: Path, paths: Sequence[Path], settings: Settings) ->
     Returns:
         A sentence that says where they are now; trouble with MLflow or the home is in it and never raised.
     """
+    from posestudy.projections import sqlite_file
     from posestudy.projections.mlflow_report import ARTIFACTS, keep_report
 
     try:
         keep_report(settings.home, study, {path.relative_to(out).as_posix(): path for path in paths})
     except OSError as error:
         return f"not kept for MLflow: {error}"
-    place = settings.mlflow_uri.removeprefix(_SQLITE)
-    if settings.mlflow_uri.startswith(_SQLITE) and not Path(place).exists():
+    if sqlite_file.is_file(settings.mlflow_uri) and sqlite_file.file_identity(settings.mlflow_uri) is None:
         # MLflow takes ten seconds to make its tables, and then would hold a report without its trials.
         return f"kept for MLflow; `posestudy sync {study}` makes its store and sends it"
     try:
@@ -48,7 +47,7 @@ def _send(study: str, settings: Settings) -> list[str]:
     ledger = Ledger.open(settings.database_url)
     try:
         with turn(ledger, _PATIENCE_S):
-            delivery = MlflowStore(settings).send_report(ledger.study(study))
+            delivery = MlflowStore(settings).send_report(ledger, ledger.study(study))
             return delivery.problems + delivery.notes
     finally:
         ledger.close()

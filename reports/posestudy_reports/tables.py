@@ -230,10 +230,15 @@ def _emphasis(
     return [places[ranked.index(v)] if v is not None and ranked.index(v) < 2 else "" for v in printed]
 
 
+_DIFFER_IN = (
+    "device_name", "torch", "mmpose", "posestudy", "threads", "amp_dtype", "data_path", "without", "git_commit",
+)  # fmt: skip
+
+
 def _provenance(stage: StageResult) -> str:
     """A note where the trials of one table ran on different code or machines; empty where they did not."""
     parts = []
-    for key in ("device_name", "torch", "mmpose", "posestudy", "threads", "amp_dtype", "git_commit"):
+    for key in _DIFFER_IN:
         groups: dict[str, list[int]] = {}
         for cell in stage.cells:
             for trial in cell.completed:

@@ -71,7 +71,7 @@ def _document(path: Path) -> Mapping[str, Any]:
         document: Any = json.loads(path.read_bytes())
     except FileNotFoundError as error:
         raise NotFoundError(f"no file {path}, expected the one that was written beside numbers.tex") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise PoseStudyError(f"{path} cannot be read: {error}") from error
     kinds = {"study": str, "numbers": dict, "trials": dict}
     whole = isinstance(document, dict) and all(isinstance(document.get(key), kind) for key, kind in kinds.items())

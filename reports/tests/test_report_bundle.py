@@ -13,7 +13,7 @@ import pytest
 
 from posestudy.errors import PoseStudyError
 from posestudy.ledger.records import ValueRecord
-from posestudy_reports import bundle_check, bundle_plugin
+from posestudy_reports import bundle_archive, bundle_check, bundle_plugin
 from posestudy_reports.bundle_archive import unzip, zipped
 from posestudy_reports.bundle_check import Asked
 from posestudy_reports.bundle_code import PlainConfig
@@ -160,6 +160,15 @@ def test_links_and_twins_are_not_taken_apart(tmp_path: Path) -> None:
         unzip(zipped({"a": b"x" * 99})[:40], tmp_path / "in")
 
 
+def test_an_archive_that_would_fill_the_disk_is_not_taken_apart(tmp_path: Path, monkeypatch: Any) -> None:
+    data = zipped({"a.txt": b"0" * 600_000, "b.txt": b"0" * 600_000})
+    assert len(data) < 10_000
+    monkeypatch.setattr(bundle_archive, "MOST_UNPACKED", 1_000_000)
+    with pytest.raises(PoseStudyError, match="would unpack to"):
+        unzip(data, tmp_path / "in")
+    assert list(tmp_path.rglob("*")) == []
+
+
 def log(*marks: str, first: str = "environment", last: str = "end") -> str:
     return "\n".join([first, *marks, last]) + "\n"
 
@@ -188,6 +197,14 @@ def test_epochs_that_were_trained_again_are_taken_from_the_attempt_that_counts()
         "===== attempt 3 of 3 =====",
         "third", train(2, "again"), "Average Precision", val(2), "whole end",
     ]  # fmt: skip
+
+
+def test_an_epoch_that_another_attempt_took_over_is_in_the_log_of_the_one_that_trained_it() -> None:
+    """Attempt 1 died with its worker after epoch 2, which came into the ledger with attempt 2."""
+    logs = [AttemptLog(1, log(train(1), train(2, "trained"), last="killed")), AttemptLog(2, log(train(3)))]
+    joined = joined_log(logs, {1: 1, 2: 2, 3: 2})
+    assert [line for line in joined.splitlines() if "Epoch(" in line] == [train(1), train(2, "trained"), train(3)]
+    assert "trained again" not in joined
 
 
 def test_without_the_ledgers_word_the_latest_attempt_counts() -> None:

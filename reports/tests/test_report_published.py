@@ -6,7 +6,6 @@ import base64
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -26,6 +25,7 @@ from posestudy.home import Home
 from posestudy.ledger import Ledger
 from posestudy.settings import Settings
 from posestudy.testing import put_small_study
+from posestudy.testing_network import free_port
 from posestudy_reports.published import publish
 
 
@@ -81,12 +81,6 @@ def test_mlflow_down_costs_a_sentence_and_loses_nothing(small: Home, tmp_path: P
     assert "kept, not in MLflow yet" in said
     assert "secret" not in said
     assert (small.report("small") / "trials.csv").is_file()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +158,7 @@ def address(registered: tuple[Home, Any], tmp_path: Path) -> Iterator[str]:
         "MLFLOW_TRACKING_URI": place(home).mlflow_uri,
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "OMP_NUM_THREADS": "1",
+        "POSESTUDY_IMAGES": str(home.root.parent / "cats" / "images"),
     }
     command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", f"models:/{found.name}/1"]
     command += ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)]
@@ -222,6 +217,7 @@ def test_a_served_model_answers_with_the_keypoints_of_the_network(registered: tu
 
     refused = {
         "nothing is fetched": {"image": "http://127.0.0.1:9/cat.png"},
+        "names no image inside": {"image": str(home.root.parent / "cats" / "annotations" / "train.json")},
         "no whole JPEG or PNG": {"image": base64.b64encode(b"no picture").decode()},
         "height x width x 3": {"image": [[1, 2], [3, 4]]},
         "not within 0 to 255": {"image": [[[0, 0, 300]]]},

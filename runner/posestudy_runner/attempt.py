@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections import deque
 from collections.abc import Callable
@@ -10,15 +11,20 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
 from posestudy import journal
+from posestudy.durable import is_full
 from posestudy.errors import LedgerUnavailableError
 from posestudy.ledger.records import Checkpoint, Claim, Json, NewSplitUse
 from posestudy.vocabulary import AttemptEnd, Direction, Outcome, Purpose
+from posestudy_runner.boot_clock import boot_time
 from posestudy_runner.context import PoolContext
+from posestudy_runner.gpu_seats import Seat
+from posestudy_runner.guard import Guard
 from posestudy_runner.order import TrialOrder
 from posestudy_runner.outcomes import Ending, kernel_oom_kills, last_lines
 from posestudy_runner.progress import Progress
+from posestudy_runner.retention import is_awaited
 from posestudy_runner.slots import TrialProcess
-from posestudy_runner.tidying import tidy_after_end, tidy_after_epoch
+from posestudy_runner.tidying import BEST, tidy_after_end, tidy_after_epoch
 
 LIMIT_GRACE_S = 60.0
 """How long past its time limit a trial may run before it is killed: it looks at the clock once a step."""
@@ -26,10 +32,18 @@ RETRY_S = 2.0
 """Between two tries to reach the ledger."""
 GIVE_UP_S = 10.0
 """How long a pool that was asked to stop tries to give a lease back to an unreachable ledger."""
+KERNEL_KILL_S = 60.0
+"""How long before a trial is found dead a kill by the kernel may have been its own: a large process dies slowly."""
+OWN_DEATH = "the trial process died"
+"""How the reason of a lost attempt begins whose worker lived on: no other loss is the trial's own fault."""
 
 
 class UnusableError(Exception):
     """The trial process cannot train at all: its packages cannot be imported."""
+
+
+class NotNowError(Exception):
+    """This machine cannot go on with the trial just now: its disk is full, or no process could be started."""
 
 
 class Attempt:
@@ -40,51 +54,130 @@ class Attempt:
         claim: the lease that was granted.
         order: what the trial process is asked to do.
         progress: where the display hears of it.
+        confirmed: `boot_time()` just before the lease was granted.
+        seat: the trial's place on a GPU that trials share; None where it has its device to itself.
     """
 
-    def __init__(self, context: PoolContext, claim: Claim, order: TrialOrder, progress: Progress) -> None:
+    def __init__(
+        self,
+        context: PoolContext,
+        claim: Claim,
+        order: TrialOrder,
+        progress: Progress,
+        confirmed: float,
+        seat: Seat | None = None,
+    ) -> None:
         self._context = context
         self._ledger = context.ledger
         self._claim = claim
         self._order = order
+        self._retention = str(claim.study.document.get("retention") or "")
         self._progress = progress
+        self._seat = seat
         self._undelivered: deque[Json] = deque()
         self._heard = 0  # frames of the journal that came by pipe
         self._kept: list[Checkpoint] = []
         self._ending: Ending | None = None
         self._taken: str | None = None  # why the trial is no longer ours
         self._unusable: str | None = None
-        self._out_of_time = False
-        self._stop_sent = False
-        now = time.monotonic()
-        self._renew_at = now + context.options.lease_s / 3
-        self._retry_at = now
-        self._kill_at: float | None = None
-        if order.limit_s is not None:
-            self._kill_at = now + max(0.0, order.limit_s - order.used_s) + LIMIT_GRACE_S
+        self._not_now: str | None = None
+        self._noted_stop = False
+        self._confirmed = confirmed
+        self._renew_at = confirmed + context.options.lease_s / 3
+        self._retry_at = confirmed
+        self._kernel_kills: deque[tuple[float, int]] = deque()  # when looked, and how many there had been
         self._process: TrialProcess
+        self._guard: Guard | None = None
 
     def run(self) -> None:
         """The whole attempt, to the row in the ledger that says how it ended.
 
         Raises:
             UnusableError: no trial can train here.
-            OSError: the attempt folder cannot be written.
+            NotNowError: none can just now; the lease is given back.
         """
-        oom_kills = kernel_oom_kills()
-        path = self._order.write()
-        self._process = TrialProcess(self._context.starter, path, f"trial {self._order.number}")
+        path = self._write_order()
+        if path is None:
+            return
+        self._note_kernel_kills()
+        try:
+            guard = self._guard = self._begin(path)
+        except (OSError, EOFError, RuntimeError) as error:
+            # The forkserver was killed on the way, or the machine has no process or thread left to give.
+            why = f"the trial process could not be started ({type(error).__name__}: {error})"
+            self._release(AttemptEnd.PREEMPTED, why)
+            raise NotNowError(why) from error
         try:
             self._supervise()
             for message in self._process.drain():
                 self._hear(message)
         finally:
+            self._process.kill()
+            guard.end()
             code = self._process.close()
+        self._hear_journal()
         if self._taken is None:
-            self._hear_journal()
-            self._settle(code, killed_by_kernel=kernel_oom_kills() > oom_kills)
+            self._settle(code, killed_by_kernel=self._kernel_killed(), out_of_time=guard.out_of_time)
         if self._taken is not None:
+            self._keep_as_history()
             self._progress.say(f"stopped: {self._taken}")
+
+    def _begin(self, order: Path) -> Guard:
+        """Start the trial process, and the guard beside it; neither where one cannot be."""
+        self._process = TrialProcess(self._context.starter, order, f"trial {self._order.number}")
+        if self._seat is not None:
+            self._seat.runs(self._process.pid)
+        guard = self._new_guard()
+        try:
+            guard.start()
+        except RuntimeError:
+            self._process.close()
+            raise
+        return guard
+
+    def _new_guard(self) -> Guard:
+        order, options = self._order, self._context.options
+        return Guard(
+            self._process,
+            self._context.stop,
+            lease_s=options.lease_s,
+            grace_s=options.stop_grace_s,
+            confirmed=self._confirmed,
+            limit_s=None if order.limit_s is None else max(0.0, order.limit_s - order.used_s) + LIMIT_GRACE_S,
+        )
+
+    def _write_order(self) -> Path | None:
+        """The order's file, waited for while the disk is full; None where the trial is not to be tried any more."""
+        while True:
+            try:
+                self._set_aside_strangers()
+                return self._order.write()
+            except OSError as error:
+                if not is_full(error):
+                    why = f"the attempt could not be started: {error}"
+                    self._release(AttemptEnd.PREEMPTED, why)
+                    raise NotNowError(why) from error
+                self._progress.paused("the disk is full; free some space to go on")
+            if not self._keep_lease(self._context.options.disk_retry_s):
+                return None
+
+    def _set_aside_strangers(self) -> None:
+        """A fence is granted once; a folder that has its journal is of a ledger that was put back to an older state."""
+        folder = self._order.paths.folder
+        if self._order.paths.journal.exists():
+            folder.rename(folder.with_name(f"{folder.name}.before.{secrets.token_hex(4)}"))
+
+    def _keep_lease(self, seconds: float) -> bool:
+        """Renew for so long, with no process to look after; False where the trial is given back or taken."""
+        until = boot_time() + seconds
+        while (left := until - boot_time()) > 0:
+            if self._context.stop.pause(min(left, max(0.0, self._renew_at - boot_time()))):
+                self._release(AttemptEnd.PREEMPTED, self._context.stop.why)
+                return False
+            if boot_time() >= self._renew_at and not self._renew():
+                self._progress.say("stopped: another worker took the trial over")
+                return False
+        return True
 
     # ---- while the process lives
 
@@ -103,57 +196,75 @@ class Attempt:
                 pipe_open = message is not None
                 if message is not None:
                     self._hear(message)
-            self._keep_time()
-            if stop.demanded:
-                process.kill()
-            elif stop.requested and not self._stop_sent:
-                self._stop_sent = True
-                self._kill_at = time.monotonic() + self._context.options.stop_grace_s
-                process.send({"type": "stop", "why": stop.why})
+            self._keep_up()
+            if stop.requested and not self._noted_stop:
+                self._noted_stop = True
                 self._progress.note("stopping")
 
     def _timeout(self) -> float:
-        times = [self._renew_at]
-        if self._undelivered:
-            times.append(self._retry_at)
-        if self._kill_at is not None:
-            times.append(self._kill_at)
-        return max(0.0, min(times) - time.monotonic())
+        next_at = min(self._renew_at, self._retry_at) if self._undelivered else self._renew_at
+        return max(0.0, next_at - boot_time())
 
-    def _keep_time(self) -> None:
-        now = time.monotonic()
-        if now >= self._renew_at and self._taken is None:
-            self._renew()
-        if self._undelivered and now >= self._retry_at:
+    def _keep_up(self) -> None:
+        if self._taken is not None:
+            return
+        if boot_time() >= self._renew_at and not self._renew():
+            self._give_up()
+        if self._undelivered and boot_time() >= self._retry_at:
             self._deliver_all()
-        if self._kill_at is not None and now >= self._kill_at:
-            self._out_of_time = not self._stop_sent
-            self._kill_at = None
-            self._process.kill()
 
-    def _renew(self) -> None:
-        lease = self._context.options.lease_s
+    def _renew(self) -> bool:
+        """Ask for one lease more; false: the fence is another's."""
+        lease, asked = self._context.options.lease_s, boot_time()
+        self._note_kernel_kills()
         try:
             mine = self._ledger.renew(self._claim.trial.uid, self._order.fence, lease)
         except LedgerUnavailableError as error:
             self._away(error)
-            self._renew_at = time.monotonic() + min(RETRY_S, lease / 3)
-            return
-        self._renew_at = time.monotonic() + lease / 3
-        if not mine:
-            self._give_up()
+            self._renew_at = boot_time() + min(RETRY_S, lease / 3)
+            self._tell_guard(asked, answered=False)
+            return True
+        self._renew_at = asked + lease / 3
+        if mine:
+            self._confirmed = asked
+            self._tell_guard(asked, answered=True)
+        return mine
+
+    def _note_kernel_kills(self) -> None:
+        now = boot_time()
+        self._kernel_kills.append((now, kernel_oom_kills()))
+        while len(self._kernel_kills) > 1 and self._kernel_kills[1][0] < now - KERNEL_KILL_S:
+            self._kernel_kills.popleft()
+
+    def _kernel_killed(self) -> bool:
+        """Whether the kernel killed something for memory lately; what it killed hours ago was something else."""
+        return kernel_oom_kills() > self._kernel_kills[0][1]
+
+    def _tell_guard(self, asked: float, *, answered: bool) -> None:
+        if self._guard is not None:
+            self._guard.renewed(asked, answered=answered)
 
     def _give_up(self) -> None:
         """The fence is another's: nothing this process does counts any more."""
         self._taken = "another worker took the trial over"
         self._process.kill()
-        self._undelivered.clear()
         with suppress(LedgerUnavailableError):
             if self._ledger.cancelled(self._claim.trial.uid, self._order.fence):
                 self._taken = "cancelled by the user"
 
+    def _keep_as_history(self) -> None:
+        """What the attempt measured and nobody waits for any more."""
+        uid, fence = self._claim.trial.uid, self._order.fence
+        late = {int(f["epoch"]): f["metrics"] for f in self._undelivered if f["type"] == "epoch"}
+        with suppress(LedgerUnavailableError):
+            if late:
+                self._ledger.record_epoch(uid, fence, late, None, 0.0)
+            for frame in self._undelivered:
+                if frame["type"] == "tested":
+                    self._deliver(frame)
+
     def _away(self, error: LedgerUnavailableError) -> None:
-        self._retry_at = time.monotonic() + RETRY_S
+        self._retry_at = boot_time() + RETRY_S
         self._progress.ledger_away(str(error))
 
     # ---- what the trial says
@@ -162,22 +273,36 @@ class Attempt:
         kind = message["type"]
         if kind in ("epoch", "tested", "end"):
             self._heard += 1
+        if kind in ("epoch", "end") and self._seat is not None:
+            self._seat.hears(message)
         if kind in ("started", "epoch", "tested", "profiled"):
+            if self._guard is not None and self._asks(message):
+                self._guard.waits(waits=True)
             self._undelivered.append(message)
             if len(self._undelivered) == 1:
                 self._deliver_all()
         elif kind == "paused":
-            self._progress.say(f"paused: {message['why']}")
+            self._progress.paused(str(message["why"]))
+            if self._guard is not None:
+                self._guard.paused(self._order.disk_retry_s)
         elif kind == "unusable":
             self._unusable = str(message["why"])
+        elif kind == "not_now":
+            self._not_now = str(message["why"])
         elif kind == "end":
             self._ending = Ending.of(message)
-            # All is said; what still runs now is the interpreter's way out, which may hang.
-            self._kill_at = time.monotonic() + self._context.options.stop_grace_s
+            if self._guard is not None:
+                self._guard.all_is_said()
 
     def _hear_journal(self) -> None:
         """What a process that died wrote down but could not say any more."""
-        for frame in journal.read(self._order.paths.journal)[self._heard :]:
+        try:
+            frames = journal.read(self._order.paths.journal)
+        except OSError as error:
+            # What came by pipe is known; the rest is trained again.
+            self._progress.say(f"the journal cannot be read: {error}")
+            return
+        for frame in frames[self._heard :]:
             self._hear(frame)
 
     def _deliver_all(self) -> None:
@@ -197,7 +322,7 @@ class Attempt:
                 self._give_up()
             return
         if frame["type"] == "profiled":
-            if not self._ledger.profiled(uid, fence, frame["profile"]):
+            if not self._ledger.profiled(uid, fence, self._profile(frame)):
                 self._give_up()
             return
         if frame["type"] == "tested":
@@ -213,15 +338,28 @@ class Attempt:
         if checkpoint is not None:
             self._tidy(checkpoint)
         self._progress.epoch(epoch, frame["metrics"], duration)
-        if self._order.prunes and self._order.metric in frame["metrics"]:
+        if self._asks(frame):
             self._answer(epoch)
+
+    def _profile(self, frame: Json) -> Json:
+        """What the trial's network costs to run, without times that its neighbours on the GPU had a part in."""
+        profile: Json = frame["profile"]
+        network = frame.get("network")
+        if network in self._order.profiles:
+            return profile
+        if self._seat is not None and self._seat.shared:
+            return self._seat.profile(profile)
+        if network is not None:
+            self._context.profiles[network] = profile
+        return profile
 
     def _tidy(self, newest: Checkpoint) -> None:
         if newest not in self._kept:
             self._kept = [*self._kept, newest][-2:]
         # With one of our own the ledger's fallback may still be an earlier attempt's.
         if len(self._kept) == 2:
-            tidy_after_epoch(self._order.paths.folder.parent, self._order.fence, self._kept[0].epoch)
+            folder, fence = self._order.paths.folder.parent, self._order.fence
+            tidy_after_epoch(folder, fence, self._kept[0].epoch, self._retention)
 
     def _answer(self, epoch: int) -> None:
         """Ask the pruner, write its decision, and only then tell the trial; never ask twice for one epoch."""
@@ -236,10 +374,16 @@ class Attempt:
                 self._give_up()
                 return
         self._process.send({"type": "prune" if prune else "go", "epoch": epoch})
+        if self._guard is not None:
+            self._guard.waits(waits=False)
+
+    def _asks(self, frame: Json) -> bool:
+        """Whether the trial waits for the pruner after this frame."""
+        return frame["type"] == "epoch" and self._order.prunes and self._order.metric in frame["metrics"]
 
     # ---- after its death
 
-    def _settle(self, code: int | None, *, killed_by_kernel: bool) -> None:
+    def _settle(self, code: int | None, *, killed_by_kernel: bool, out_of_time: bool) -> None:
         if not self._insist(self._delivered):
             return
         if self._taken is not None:
@@ -247,19 +391,36 @@ class Attempt:
         if self._unusable is not None:
             self._release(AttemptEnd.LOST, self._unusable)
             raise UnusableError(self._unusable)
+        if self._not_now is not None:
+            self._release(AttemptEnd.PREEMPTED, self._not_now)
+            raise NotNowError(self._not_now)
         ending = self._ending
-        if ending is None and self._out_of_time:
+        if ending is None and out_of_time:
             ending = Ending(Outcome.TIMED_OUT, "killed: it ran past its time limit within one step")
         elif ending is None and killed_by_kernel and code in (-9, None):
             ending = Ending(Outcome.OUT_OF_MEMORY, "the kernel killed the trial: the machine ran out of memory")
         if ending is not None and ending.outcome is not None:
+            if self._seat is not None and (excuse := self._seat.excuse(ending.outcome, ending.message)) is not None:
+                self._release(AttemptEnd.PREEMPTED, excuse)
+                return
             self._finish(ending.outcome, ending)
-        elif ending is not None or self._stop_sent or self._context.stop.requested:
-            why = ending.message if ending is not None and ending.message else self._context.stop.why
-            self._release(AttemptEnd.PREEMPTED, why)
+        elif ending is not None or self._context.stop.requested:
+            self._give_way(ending)
         else:
             tail = last_lines(self._order.paths.log, lines=5)
-            self._release(AttemptEnd.LOST, f"the trial process died ({_cause(code)})" + (f"\n{tail}" if tail else ""))
+            self._release(AttemptEnd.LOST, f"{OWN_DEATH} ({_cause(code)})" + (f"\n{tail}" if tail else ""))
+
+    def _give_way(self, ending: Ending | None) -> None:
+        why = ending.message if ending is not None and ending.message else self._context.stop.why
+        if ending is not None and ending.checkpoint is not None:
+            uid, fence, saved = self._claim.trial.uid, self._order.fence, Checkpoint(**ending.checkpoint)
+            spent_s = ending.duration_s
+            if self._insist(lambda: self._ledger.record_epoch(uid, fence, {}, saved, spent_s)) is False:
+                self._taken = "another worker took the trial over"
+                return
+        self._release(AttemptEnd.PREEMPTED, why)
+        if ending is not None and ending.disk_full:
+            raise NotNowError(why)
 
     def _delivered(self) -> bool:
         while self._undelivered and self._taken is None:
@@ -285,8 +446,18 @@ class Attempt:
             self._taken = "another worker took the trial over"
         elif done:
             keep = [Path(c.path) for c in (self._kept or order.resume[:1])[-1:]]
-            tidy_after_end(order.paths.folder.parent, order.fence, keep)
+            tidy_after_end(order.paths.folder.parent, order.fence, keep, self._retention_now())
             self._progress.finished(outcome, ending.message)
+
+    def _retention_now(self) -> str:
+        """What the study keeps of a trial, but the last checkpoint in any case while another one waits for it."""
+        if self._retention != BEST:
+            return self._retention
+        try:
+            snapshot = self._ledger.snapshot(self._context.study, values=False)
+        except LedgerUnavailableError:
+            return ""
+        return "" if is_awaited(snapshot, self._claim.trial.uid) else BEST
 
     def _release(self, end: AttemptEnd, why: str) -> None:
         if self._insist(lambda: self._ledger.release(self._claim.trial.uid, self._order.fence, end, why)):

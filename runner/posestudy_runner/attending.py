@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.runner.checkpoint import CheckpointLoader
@@ -53,8 +54,13 @@ def load(model: Any, weights: Path) -> None:
         loaded = CheckpointLoader.load_checkpoint(str(weights), map_location="cpu", logger="silent")
         state = loaded.get("state_dict", loaded)
         model.load_state_dict({key.removeprefix("module."): value for key, value in state.items()}, strict=True)
+    except PoseStudyError:
+        raise
     except Exception as error:
         raise PoseStudyError(f"the weights {weights} do not fit {model.cfg.filename}: {_first_line(error)}") from error
+    odd = next((name for name, value in model.state_dict().items() if not torch.isfinite(value).all()), None)
+    if odd is not None:
+        raise PoseStudyError(f"the weights {weights} are of no use: {odd} holds values that are not finite")
 
 
 def _first_line(error: Exception) -> str:

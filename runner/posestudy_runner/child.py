@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
+import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
+from posestudy.durable import is_full
 from posestudy.journal import JournalWriter
+from posestudy.ledger.records import Json
+from posestudy.vocabulary import Outcome
 from posestudy_runner.control import Control
 from posestudy_runner.forkserver import preload_problem
 from posestudy_runner.order import TrialOrder
 from posestudy_runner.outcomes import Ending, classify, limit_memory, peak_process_memory_mb
+
+UNREAD_RETRY_S = 10.0
+"""Between two tries to read the order."""
 
 
 def entry(connection: Connection, order_path: str, preload: str | None) -> None:
@@ -33,10 +44,10 @@ def entry(connection: Connection, order_path: str, preload: str | None) -> None:
         connection.recv_bytes()
     except (EOFError, OSError):
         return
-    order = TrialOrder.read(Path(order_path))
-    redirect(order.paths.log)
-    left = None if order.limit_s is None else order.limit_s - order.used_s
-    control = Control(connection, JournalWriter(order.paths.journal), limit_s=left, disk_retry_s=order.disk_retry_s)
+    begun = _begin(connection, Path(order_path))
+    if begun is None:
+        return
+    order, control = begun
     control.listen()
     for number in (signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, lambda signum, _frame: control.stop(f"signal {signal.Signals(signum).name}"))
@@ -49,6 +60,46 @@ def entry(connection: Connection, order_path: str, preload: str | None) -> None:
     sys.stderr.flush()
 
 
+def _begin(connection: Connection, order_path: Path) -> tuple[TrialOrder, Control] | None:
+    """Read the order, open log and journal; waits while the disk is full. None where it came to nothing."""
+    retry_s = UNREAD_RETRY_S
+    while True:
+        try:
+            order = TrialOrder.read(order_path)
+            retry_s = order.disk_retry_s
+            redirect(order.paths.log)
+            journal = JournalWriter(order.paths.journal)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            if not is_full(error):
+                _tell(connection, {"type": "not_now", "why": f"the attempt could not be started: {error}"})
+                return None
+            _tell(connection, {"type": "paused", "why": f"the disk is full ({error}); free some space to go on"})
+        else:
+            left = None if order.limit_s is None else order.limit_s - order.used_s
+            control = Control(connection, journal, limit_s=left, disk_retry_s=order.disk_retry_s, lease_s=order.lease_s)
+            return order, control
+        if (why := _told_to_stop(connection, retry_s)) is not None:
+            _tell(connection, Ending(None, why).frame())
+            return None
+
+
+def _told_to_stop(connection: Connection, seconds: float) -> str | None:
+    until = time.monotonic() + seconds
+    try:
+        while connection.poll(max(0.0, until - time.monotonic())):
+            told = json.loads(connection.recv_bytes())
+            if told["type"] == "stop":
+                return str(told["why"])
+    except (EOFError, OSError):
+        return "the worker is gone"
+    return None
+
+
+def _tell(connection: Connection, message: Json) -> None:
+    with contextlib.suppress(OSError):
+        connection.send_bytes(json.dumps(message).encode())
+
+
 def _run(order: TrialOrder, control: Control) -> Ending:
     try:
         if order.device == "cpu":
@@ -58,12 +109,16 @@ def _run(order: TrialOrder, control: Control) -> Ending:
         # The log is what the user reads: the traceback belongs in it, and the last lines of it into the message.
         sys.excepthook(type(error), error, error.__traceback__)
         sys.stderr.flush()
-        return classify(
+        ending = classify(
             error,
             log=order.paths.log,
             peak_memory_mb=peak_process_memory_mb(),
             memory_limit_mb=order.memory_limit_mb,
         )
+    # A signal to the whole job ends the data loaders first, and the trial fails for the want of them.
+    if ending.outcome is Outcome.FAILED and (why := control.asked_to_stop()) is not None:
+        return Ending(None, why, ending.peak_memory_mb)
+    return ending
 
 
 def resolve(target: str) -> Callable[[TrialOrder, Control], Ending]:
@@ -74,10 +129,28 @@ def resolve(target: str) -> Callable[[TrialOrder, Control], Ending]:
 
 
 def redirect(log: Path) -> None:
-    """Everything this process and its children print goes to the end of `log` from now on."""
+    """What this process and its children print goes to the end of `log` from now on, as far as the disk has room."""
     sys.stdout.flush()
     sys.stderr.flush()
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.close(descriptor)
+    sys.stdout, sys.stderr = _stream(1), _stream(2)
+
+
+class _LogFile(io.FileIO):
+    """A log that a full disk cuts short: what is printed is worth less than the training that prints it."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            if not is_full(error):
+                raise
+            return memoryview(data).nbytes
+
+
+def _stream(descriptor: int) -> io.TextIOWrapper:
+    raw = _LogFile(descriptor, "w", closefd=False)
+    return io.TextIOWrapper(io.BufferedWriter(raw), "utf-8", "backslashreplace", line_buffering=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,15 +17,20 @@ from posestudy_runner.doctor import doctor as doctor
 
 if TYPE_CHECKING:
     from posestudy_runner.context import PoolOptions
+    from posestudy_runner.packing_rules import PerGpu
+
+MOST_PER_GPU = 64
 
 StartOption = Annotated[
     str, typer.Option("--start", help="How trial processes start: forkserver (fast) or spawn; equal results.")
 ]
 LeaseOption = Annotated[
-    float, typer.Option("--lease", min=1.0, help="Seconds until a silent worker's trial is given to another.")
+    float,
+    typer.Option("--lease", min=1.0, max=86400.0, help="Seconds until a silent worker's trial is given to another."),
 ]
 MemoryOption = Annotated[
-    float | None, typer.Option("--memory-limit", min=64.0, help="MiB a trial process may take; default: no limit.")
+    float | None,
+    typer.Option("--memory-limit", min=64.0, max=1e9, help="MiB a trial process may take; default: no limit."),
 ]
 
 
@@ -43,12 +49,20 @@ def launch(
         bool, typer.Option("--fresh", help="Train also what an earlier stage or study of the home has trained.")
     ] = False,
     engine: Annotated[str, typer.Option("--engine", help="Who places workers.")] = "local",
+    per_gpu: Annotated[
+        str | None,
+        typer.Option(
+            "--per-gpu",
+            metavar="auto|N",
+            help="Trials at a time on one GPU: N at most, or auto, as memory and use allow; default: one.",
+        ),
+    ] = None,
     start: StartOption = "forkserver",
     lease: LeaseOption = 60.0,
     memory_limit: MemoryOption = None,
 ) -> None:
     """Train every trial of a study; call it again to resume."""
-    options = _options(start, lease, memory_limit)
+    options = replace(_options(start, lease, memory_limit), per_gpu=parse_per_gpu(per_gpu))
     outcomes = parse_outcomes(retry)
     from posestudy_runner.launching import run_study
     from posestudy_studies.file import load
@@ -95,6 +109,21 @@ def parse_outcomes(text: str) -> list[Outcome]:
             hint = nearest(word, known)
             raise PoseStudyError(f"--retry: found '{word}', expected some of {', '.join(known)} {hint}".strip())
     return [Outcome(word) for word in words]
+
+
+def parse_per_gpu(text: str | None) -> PerGpu | None:
+    """`auto`, or a number of trials; None for None.
+
+    Raises:
+        PoseStudyError: it is neither.
+    """
+    if text is None:
+        return None
+    if text == "auto":
+        return "auto"
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_PER_GPU:
+        raise PoseStudyError(f"--per-gpu: found '{text}', expected auto or a number from 1 to {MOST_PER_GPU}")
+    return int(text)
 
 
 def _options(start: str, lease: float, memory_limit: float | None) -> PoolOptions:

@@ -12,9 +12,14 @@ from pathlib import Path
 from posestudy.home import Home
 from posestudy.ledger import Ledger
 from posestudy.ledger.records import Json
+from posestudy.process_start import start_ticks
+from posestudy_runner.bell import Bell
 from posestudy_runner.display import Display
 from posestudy_runner.forkserver import Starter
+from posestudy_runner.gpu_readings import GpuReader, Nvml
 from posestudy_runner.order import TARGET
+from posestudy_runner.packing import SAMPLE_S, Packing
+from posestudy_runner.packing_rules import PerGpu
 from posestudy_runner.steering import Steering
 from posestudy_runner.stop import Stop
 
@@ -34,6 +39,8 @@ class PoolOptions:
         stop_grace_s: seconds a trial has for its step when it is asked to give way.
         disk_retry_s: seconds between two tries on a full disk.
         projects: whether to keep MLflow and Optuna's tables up to date meanwhile.
+        per_gpu: trials at a time on one GPU, or `auto`; None: as many as it takes for all workers, else one.
+        gpu_reader: what tells of GPUs; read every `gpu_sample_s` seconds where trials share them.
     """
 
     lease_s: float = LEASE_S
@@ -45,11 +52,19 @@ class PoolOptions:
     stop_grace_s: float = 30.0
     disk_retry_s: float = 10.0
     projects: bool = True
+    per_gpu: PerGpu | None = None
+    gpu_reader: GpuReader = field(default_factory=Nvml)
+    gpu_sample_s: float = SAMPLE_S
 
 
 @dataclass
 class PoolContext:
-    """One pool's ledger, study, places and ways to end."""
+    """One pool's ledger, study, places and ways to end.
+
+    Attributes:
+        profiles: what its trials have found networks to cost, by the cost class they said it with.
+        packing: who is let onto GPUs that trials share; None where none is shared.
+    """
 
     ledger: Ledger
     study: str
@@ -64,7 +79,10 @@ class PoolContext:
     direction: str
     trial_limit_s: float | None = None
     budget_s: float | None = None
+    profiles: dict[str, Json] = field(default_factory=dict)
+    packing: Packing | None = None
     advancing: threading.Lock = field(default_factory=threading.Lock)
+    bell: Bell = field(default_factory=Bell)
 
 
 def this_boot() -> str:
@@ -79,19 +97,10 @@ def this_boot() -> str:
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:8]
 
 
-def _start_ticks(pid: int) -> str | None:
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    # The command name in parentheses may hold spaces; the start time is the 20th field after it.
-    return text.rpartition(")")[2].split()[19]
-
-
 def owner_name(slot: int) -> str:
     """The name of a worker in the ledger: host, then what tells whether it still lives."""
     pid = os.getpid()
-    return f"{socket.gethostname()}/{this_boot()}/{pid}/{_start_ticks(pid)}/{slot}"
+    return f"{socket.gethostname()}/{this_boot()}/{pid}/{start_ticks(pid)}/{slot}"
 
 
 def owner_is_dead(owner: str | None) -> bool:
@@ -99,4 +108,4 @@ def owner_is_dead(owner: str | None) -> bool:
     parts = (owner or "").split("/")
     if len(parts) != 5 or parts[:2] != [socket.gethostname(), this_boot()] or not parts[2].isdigit():
         return False
-    return _start_ticks(int(parts[2])) != parts[3]
+    return start_ticks(int(parts[2])) != parts[3]

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
+import math
 import os
 import queue
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TypeVar
 
+from posestudy.durable import is_full
 from posestudy.journal import JournalWriter
 from posestudy.ledger.records import Json
+from posestudy_runner.boot_clock import boot_time
 from posestudy_runner.outcomes import Ending, Preempted, Pruned, TimeLimit
 
 Result = TypeVar("Result")
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def die() -> None:
@@ -38,6 +39,7 @@ class Control:
         journal: where every frame is kept before it is said.
         limit_s: seconds of training left to the trial; None for no limit.
         disk_retry_s: seconds between two tries on a full disk.
+        lease_s: seconds the trial may train on without a word from its worker; None for ever.
     """
 
     def __init__(
@@ -47,11 +49,17 @@ class Control:
         *,
         limit_s: float | None = None,
         disk_retry_s: float = 10.0,
+        lease_s: float | None = None,
     ) -> None:
         self._connection = connection
         self._journal = journal
         self._disk_retry_s = disk_retry_s
         self._ends_at = None if limit_s is None else time.monotonic() + limit_s
+        self.waited_s = 0.0
+        """Seconds the trial could not train, on a full disk or waiting for its worker's word; no limit counts them."""
+        # Set by the listening thread alone.
+        self._may_train_until = math.inf if lease_s is None else boot_time() + lease_s
+        self._answered = 0  # the last epoch after which the worker said to go on
         # SimpleQueue may be filled from a signal handler; a Condition or an Event may deadlock there.
         self._told: queue.SimpleQueue[Json] = queue.SimpleQueue()
 
@@ -62,7 +70,11 @@ class Control:
     def _listen(self, worker_gone: Callable[[], None]) -> None:
         while True:
             try:
-                self._told.put(json.loads(self._connection.recv_bytes()))
+                told = json.loads(self._connection.recv_bytes())
+                if told["type"] == "alive":
+                    # Until when, by the worker's word: one that lay in the pipe while this process was frozen is stale.
+                    self._may_train_until = max(self._may_train_until, float(told["until"]))
+                self._told.put(told)
             except (EOFError, OSError):
                 # The worker is dead, and another may hold this trial's lease soon.
                 return worker_gone()
@@ -77,15 +89,54 @@ class Control:
             self._connection.send_bytes(json.dumps(frame).encode())
 
     def record(self, frame: Json) -> None:
-        """Keep `frame` in the journal, then tell the worker; waits while the disk is full."""
+        """Keep `frame` in the journal, then tell the worker; waits while the disk is full.
+
+        After an epoch it also waits while the worker is not heard of for longer than its lease: another may have taken
+        the trial over, and nobody would want what is trained here.
+        """
         self.written(lambda: self._journal.append(frame))
         self.say(frame)
+        if frame["type"] == "epoch":
+            self._wait_for_worker()
+
+    def _wait_for_worker(self) -> None:
+        if boot_time() <= self._may_train_until:
+            return
+        print("waiting: the worker is not heard of, and another may have taken this trial over", flush=True)
+        with self._waiting():
+            while boot_time() > self._may_train_until:
+                with contextlib.suppress(queue.Empty):
+                    self._obey(self._told.get(timeout=1.0))
+        print("going on: the worker is heard of again", flush=True)
+
+    @contextlib.contextmanager
+    def _waiting(self) -> Iterator[None]:
+        since = time.monotonic()
+        try:
+            yield
+        finally:
+            waited_s = time.monotonic() - since
+            self.waited_s += waited_s
+            if self._ends_at is not None:
+                self._ends_at += waited_s
 
     def end(self, ending: Ending) -> None:
         """The last frame. A full disk must not keep a trial from ending: the worker then hears it by pipe only."""
         with contextlib.suppress(OSError):
             self._journal.append(ending.frame())
         self.say(ending.frame())
+
+    def asked_to_stop(self, patience_s: float = 1.0) -> str | None:
+        """Why the trial is to give way, where it is; for an error that may come of the same signal a moment before."""
+        until = time.monotonic() + patience_s
+        while (left := until - time.monotonic()) > 0:
+            try:
+                self._obey(self._told.get(timeout=left))
+            except (queue.Empty, Pruned):
+                continue
+            except Preempted as asked:
+                return str(asked)
+        return None
 
     def check(self) -> None:
         """Raise where the trial has to end now.
@@ -100,14 +151,10 @@ class Control:
 
     def ask(self, epoch: int) -> None:
         """Wait for the worker's answer to the frame of `epoch`; returns to go on, raises as `check` does."""
-        while True:
-            try:
-                told = self._told.get(timeout=1.0)
-            except queue.Empty:
-                continue
-            self._obey(told)
-            if told["type"] == "go" and told["epoch"] == epoch:
-                return
+        with self._waiting():
+            while self._answered < epoch:
+                with contextlib.suppress(queue.Empty):
+                    self._obey(self._told.get(timeout=1.0))
 
     def written(self, write: Callable[[], Result], temporary: Path | None = None) -> Result:
         """What `write` returns, tried again while the disk is full; the lease is renewed by the worker meanwhile.
@@ -122,22 +169,25 @@ class Control:
             except OSError as error:
                 if temporary is not None:
                     temporary.unlink(missing_ok=True)
-                if error.errno not in _FULL:
+                if not is_full(error):
                     raise
                 self.say({"type": "paused", "why": f"the disk is full ({error.strerror}); free some space to go on"})
             self._pause(self._disk_retry_s)
 
     def _pause(self, seconds: float) -> None:
         until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0:
-            with contextlib.suppress(queue.Empty):
-                self._obey(self._told.get(timeout=left))
+        with self._waiting():
+            while (left := until - time.monotonic()) > 0:
+                with contextlib.suppress(queue.Empty):
+                    self._obey(self._told.get(timeout=left))
 
     def _obey(self, told: Json) -> None:
         if told["type"] == "stop":
             raise Preempted(str(told.get("why") or "the worker was asked to stop"))
         if told["type"] == "prune":
             raise Pruned(f"pruned after epoch {told['epoch']}")
+        if told["type"] == "go":
+            self._answered = int(told["epoch"])
 
     def _check_time(self) -> None:
         if self._ends_at is not None and time.monotonic() > self._ends_at:

@@ -13,10 +13,17 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Device:
-    """One place to train: `name` as torch spells it (`cuda:0`, `cpu`) and what it is called."""
+    """One place to train.
+
+    Attributes:
+        name: as torch spells it (`cuda:0`, `cpu`).
+        description: what it is called.
+        uuid: of a GPU, as torch tells it; None where it was not asked.
+    """
 
     name: str
     description: str
+    uuid: str | None = None
 
     @property
     def is_cpu(self) -> bool:
@@ -75,7 +82,7 @@ def _visible(names: list[str]) -> list[str]:
         return names
     left: list[str] = []
     for part in (word.strip() for word in chosen.split(",")):
-        if part.isdigit() and int(part) < len(names):
+        if part.isdecimal() and int(part) < len(names):
             left.append(names[int(part)])
         elif part.startswith(("GPU-", "MIG-")) and names:
             left.append(part)
@@ -83,6 +90,15 @@ def _visible(names: list[str]) -> list[str]:
             # CUDA itself stops at the first entry it does not know.
             break
     return left
+
+
+def names_mig_slices() -> bool:
+    """Whether CUDA_VISIBLE_DEVICES names slices of a GPU (MIG).
+
+    NVML does not count these for torch, which then asks CUDA itself while the packages are imported: no process that is
+    forked afterwards can use the GPU.
+    """
+    return os.environ.get("CUDA_VISIBLE_DEVICES", "").strip().startswith("MIG-")
 
 
 def gpus() -> list[Device]:

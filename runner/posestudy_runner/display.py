@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
@@ -14,6 +15,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
+
+_NOWHERE = suppress(OSError, SystemExit)
+"""A full disk, or a reader that is gone, of which Rich makes an exit: what is said is worth less than the training."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,7 @@ class LineDisplay:
 
     def say(self, text: str) -> None:
         stamp = datetime.now().astimezone().strftime("%H:%M:%S")
-        with self._lock:
+        with self._lock, _NOWHERE:
             self._console.print(f"{stamp}  {text}", markup=False, highlight=False, soft_wrap=True)
 
     def show(self, slot: int, view: SlotView, *, news: bool = False) -> None:
@@ -123,7 +127,8 @@ class TableDisplay:
         self._live.__exit__(kind, error, trace)
 
     def say(self, text: str) -> None:
-        self._live.console.print(escape(text), highlight=False)
+        with _NOWHERE:
+            self._live.console.print(escape(text), highlight=False)
 
     def show(self, slot: int, view: SlotView, *, news: bool = False) -> None:
         with self._lock:

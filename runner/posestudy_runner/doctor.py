@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -16,7 +17,10 @@ from typing import Annotated
 import typer
 
 from posestudy.errors import PoseStudyError
+from posestudy.projections import sqlite_file, tracking_check
 from posestudy.settings import Settings, masked
+from posestudy_runner import image_stores
+from posestudy_runner.image_cache import LIMIT_VARIABLE, ImageCache
 
 MIN_FREE_GB = 2.0
 MLFLOW_FLOOR = (3, 10, 2)
@@ -44,7 +48,7 @@ def _packages() -> Iterator[Finding]:
     for package in ("sqlalchemy", "optuna", "pandas", "plotly", "typst"):
         yield _installed(package, "make setup")
     mlflow = _installed("mlflow", "make setup")
-    if mlflow.state == "ok" and tuple(int(p) for p in mlflow.detail.split(".")[:3]) < MLFLOW_FLOOR:
+    if mlflow.state == "ok" and _number(mlflow.detail) < MLFLOW_FLOOR:
         mlflow = Finding("mlflow", "warn", f"{mlflow.detail} has known advisories", "pip install 'mlflow>=3.17,<3.18'")
     yield mlflow
     for package in ("torch", "torchvision", "mmengine", "mmpose", "xtcocotools"):
@@ -93,9 +97,21 @@ def _home(settings: Settings) -> Finding:
     return Finding("home", "ok", f"{root}: {free_gb:.0f} GB free")
 
 
+def _decoded_images(settings: Settings) -> Finding:
+    try:
+        cache = ImageCache.resolve(settings.home)
+    except PoseStudyError as error:
+        return Finding("decoded images", "missing", str(error), f"unset {LIMIT_VARIABLE}")
+    if cache.folder is None:
+        return Finding("decoded images", "warn", f"not kept: {cache.why_not}", "see docs/image_cache.md")
+    taken = sum(store.size for store in image_stores.stores(cache.folder)) / 1e9
+    return Finding("decoded images", "ok", f"{cache.folder}: {taken:.1f} GB of {cache.limit_bytes / 1e9:g} GB at most")
+
+
 def _ledger(settings: Settings) -> Finding:
     shown = masked(settings.database_url)
-    if settings.database_url.startswith("sqlite") and not settings.home.database.exists():
+    url = settings.database_url
+    if sqlite_file.is_file(url) and sqlite_file.file_identity(url) is None:
         return Finding("ledger", "ok", f"{shown} (made at the first launch)")
     from posestudy.ledger import Ledger
 
@@ -105,7 +121,25 @@ def _ledger(settings: Settings) -> Finding:
         return Finding("ledger", "missing", str(error), "check POSESTUDY_DATABASE_URL and that the server runs")
     studies = len(ledger.studies())
     ledger.close()
-    return Finding("ledger", "ok", f"{shown}: {studies} studies")
+    return Finding("ledger", "ok", f"{shown}: {'1 study' if studies == 1 else f'{studies} studies'}")
+
+
+def _tracking(settings: Settings) -> Finding:
+    if not tracking_check.is_server(settings.mlflow_uri):
+        return Finding("mlflow store", "ok", masked(settings.mlflow_uri))
+    found = tracking_check.ask(settings.mlflow_uri)
+    if not found.usable:
+        mend = (
+            "check MLFLOW_TRACKING_URI, MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD_FILE; see docs/services.md"
+        )
+        return Finding("mlflow server", "missing", found.sentence, mend)
+    if _number(found.version) < MLFLOW_FLOOR:
+        return Finding("mlflow server", "warn", f"{found.sentence} has known advisories", "a newer MLflow there")
+    return Finding("mlflow server", "ok", f"{found.sentence}, lets this user in")
+
+
+def _number(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
 
 
 def _port(port: int, option: str) -> Finding:
@@ -134,8 +168,10 @@ def examine(settings: Settings) -> list[Finding]:
         _training,
         _driver,
         lambda: _home(settings),
+        lambda: _decoded_images(settings),
         _shared_memory,
         lambda: _ledger(settings),
+        lambda: _tracking(settings),
         lambda: _port(5000, "--port"),
         lambda: _port(8080, "--optuna-port"),
     ]

@@ -14,7 +14,7 @@ from posestudy.durable import sha256_file
 from posestudy.errors import PoseStudyError
 from posestudy.home import AttemptPaths
 from posestudy.ledger.records import Checkpoint
-from posestudy_runner.checkpoints import META_KEY, Best, fallback_of, usable
+from posestudy_runner.checkpoints import META_KEY, Best, best_files, usable
 from posestudy_runner.hooks import EpochReporter
 from posestudy_runner.order import TrialOrder
 from posestudy_runner.transpose_weights import load, state_dict_of
@@ -58,9 +58,8 @@ def given(order: TrialOrder) -> tuple[Weights, ...]:
 
 
 def _best(best: Best, folder: Path) -> Weights | None:
-    own = AttemptPaths(folder).best_weights
-    for file in (own, fallback_of(own)):
-        if file.exists() and sha256_file(file) == best.sha:
+    for file, _ in best_files(AttemptPaths(folder)):
+        if sha256_file(file) == best.sha:
             return Weights(best.epoch, file, load(file))
     print_log(f"the best weights (epoch {best.epoch}) are gone from {folder}: only the last are evaluated", "current")
     return None

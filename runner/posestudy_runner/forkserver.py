@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from enum import StrEnum
 from multiprocessing.connection import Connection, wait
@@ -18,6 +19,7 @@ from multiprocessing.process import BaseProcess
 from types import TracebackType
 from typing import Any
 
+from posestudy import masking
 from posestudy.errors import MissingPieceError
 
 PRELOAD = "posestudy_runner.preload"
@@ -31,6 +33,18 @@ CHILD_ENVIRONMENT = {
     "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
     "NO_ALBUMENTATIONS_UPDATE": "1",
 }
+
+# What only the parent needs: a trial speaks to its worker alone, and its code may print or send its environment.
+PARENT_ONLY = (
+    "POSESTUDY_DATABASE_URL",
+    "POSESTUDY_DATABASE_PASSWORD_FILE",
+    "PGPASSWORD",
+    "MLFLOW_TRACKING_URI",
+    "MLFLOW_TRACKING_USERNAME",
+    "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_TRACKING_PASSWORD_FILE",
+    "MLFLOW_TRACKING_TOKEN",
+)
 
 
 class StartMethod(StrEnum):
@@ -61,6 +75,8 @@ def import_problem(module: str | None) -> str | None:
 class Starter:
     """Starts processes by one method, from any thread. Use it as a context: it sets the children's environment.
 
+    Within the context this process's own environment is the children's: without what `PARENT_ONLY` names.
+
     Args:
         method: forkserver, or spawn as the fallback.
         preload: module that must be importable in a child, which the forkserver imports once for all; None for none.
@@ -74,6 +90,7 @@ class Starter:
         # the same time would lose it, so everything that may reap goes through this lock.
         self._lock = threading.Lock()
         self._saved: dict[str, str | None] = {}
+        self._hidden: dict[str, str] = {}
         self._context: ForkServerContext | SpawnContext
         if not hasattr(os, "pidfd_open"):
             raise MissingPieceError("trials need Linux 5.3 or newer: this system has no pidfd_open")
@@ -81,6 +98,9 @@ class Starter:
     def __enter__(self) -> Starter:
         self._saved = {name: os.environ.get(name) for name in CHILD_ENVIRONMENT}
         os.environ.update(CHILD_ENVIRONMENT)
+        # A process gets the environment that its starter has, and multiprocessing gives no say in it.
+        masking.remember_environment()
+        self._hidden = {name: os.environ.pop(name) for name in PARENT_ONLY if name in os.environ}
         if self.method is StartMethod.SPAWN:
             self._context = multiprocessing.get_context("spawn")
         else:
@@ -98,6 +118,7 @@ class Starter:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+        os.environ.update(self._hidden)
 
     def pipe(self) -> tuple[Connection, Connection]:
         """A two-way pipe: the end that stays here and the end to give to the child."""
@@ -112,11 +133,17 @@ class Starter:
 
     def exit_code(self, process: BaseProcess, timeout_s: float = 5.0) -> int | None:
         """The exit code of a process known to be dead, -N for signal N; None where the forkserver died with it."""
+        deadline = time.monotonic() + timeout_s
         wait([process.sentinel], timeout_s)
-        with self._lock:
-            code = process.exitcode
+        # A dying process closes its files, the sentinel of `spawn` among them, an instant before it can be reaped.
+        while (code := self._reaped(process)) is None and time.monotonic() < deadline:
+            time.sleep(0.001)
         # 255 is what multiprocessing answers when the forkserver is gone and nobody knows.
         return None if code == 255 and self.method is StartMethod.FORKSERVER else code
+
+    def _reaped(self, process: BaseProcess) -> int | None:
+        with self._lock:
+            return process.exitcode
 
     def forget(self, process: BaseProcess) -> None:
         """Give back what the parent holds of a dead process."""
@@ -133,7 +160,8 @@ class Starter:
         pid = self.server_pid()
         if pid is None:
             return
-        # Without the signal the server would wait for every process that inherited its "alive" pipe.
+        # Without the signal the server would wait for every process that inherited its "alive" pipe. A start that
+        # waits for its imports fails with it.
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
         with self._lock, contextlib.suppress(ChildProcessError):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from importlib.metadata import version
 
-from posestudy.durable import write_text
+from posestudy import sealed_json
 from posestudy.errors import PoseStudyError
 from posestudy.home import Home
 from posestudy.ledger.records import Json
@@ -16,11 +15,8 @@ _SAME = ("model", "keypoints", "input", "batch", "flip_test", "device_name", "th
 
 
 def kept(home: Home) -> list[Json]:
-    """The profiles measured so far, oldest first; none where there is no file, or one that is not ours."""
-    try:
-        rows = json.loads(home.profiles.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return []
+    """The profiles measured so far, oldest first; none where there is no file, or one that is damaged."""
+    rows = (sealed_json.read(home.profiles) or {}).get("profiles", [])
     known = [row for row in rows if isinstance(row, dict) and all(key in row for key in _SAME)]
     return sorted(known, key=lambda row: str(row.get("date", "")))
 
@@ -40,8 +36,7 @@ def keep(home: Home, profile: Json) -> Json:
     dated = {**profile, "date": datetime.now(UTC).isoformat(timespec="seconds"), "torch": version("torch")}
     rows = [row for row in kept(home) if any(row[key] != dated[key] for key in _SAME)]
     try:
-        home.root.mkdir(parents=True, exist_ok=True)
-        write_text(home.profiles, json.dumps([*rows, dated], indent=1))
+        sealed_json.write(home.profiles, {"profiles": [*rows, dated]})
     except OSError as error:
         raise PoseStudyError(f"cannot write {home.profiles}: {error.strerror}") from error
     return dated

@@ -9,14 +9,18 @@ from typing import Any
 import typer
 
 from posestudy.errors import InputError, PoseStudyError
+from posestudy.home import Home
 from posestudy.ledger import Ledger
 from posestudy.ledger.records import Json, Snapshot, WithdrawStages
+from posestudy.printable import printable
 from posestudy.settings import Settings
 from posestudy.vocabulary import METRICS, AttemptEnd, Outcome, TrialState
 from posestudy_runner import pricing, weights
+from posestudy_runner.components import VARIABLE, left_out
 from posestudy_runner.context import PoolOptions, owner_is_dead
 from posestudy_runner.display import display_for
 from posestudy_runner.engines import Placement, engine
+from posestudy_runner.image_cache import ImageCache
 from posestudy_runner.packages import check_packages
 from posestudy_runner.pool import Goal
 from posestudy_runner.steering import Steering, study_steering
@@ -47,7 +51,7 @@ def run_study(
         study: as `posestudy_studies.file.load` gives it.
         source: the text of the study file, kept with the results.
         settings: which home, ledger and MLflow store.
-        workers: trials at a time on this machine; None for one a device.
+        workers: trials at a time on this machine at most; None for one a device, or as many a GPU as `options` says.
         retry: put trials that ended so back to run.
         fresh: train also what another stage or study of the home has trained already.
         engine_name: who places workers.
@@ -66,6 +70,7 @@ def run_study(
     from posestudy_studies import dataset
 
     run = engine(engine_name)
+    check_environment(settings.home, say)
     problems = dataset.problems(study)
     if problems:
         raise InputError(problems)
@@ -76,7 +81,8 @@ def run_study(
     try:
         for line in put_study(ledger, sealed, source):
             say(line)
-        _keep_estimate(ledger, sealed, settings, workers)
+        if warning := pricing.short_of_disk(_estimate(ledger, sealed, settings, workers), settings.home):
+            say(warning)
         if retry:
             say(f"{ledger.retry(sealed.study, set(retry))} trials put back to run")
         free_dead_leases(ledger, sealed.study)
@@ -105,6 +111,7 @@ def join_study(name: str, settings: Settings, *, options: PoolOptions | None = N
         if "baseline" not in document:
             raise PoseStudyError(f"study '{name}' was imported without a study file: nothing of it can be trained")
         study = Study.model_validate(document)
+        check_environment(settings.home, say)
         check_packages(study)
         weights.fetch(study, say)
         placement = _placement(study, ledger, settings, 1, options or PoolOptions(), study_steering())
@@ -117,6 +124,14 @@ def join_study(name: str, settings: Settings, *, options: PoolOptions | None = N
     if ended:
         say(f"resume with: posestudy worker {name}")
     return exit_code(snapshot)
+
+
+def check_environment(home: Home, say: Say) -> None:
+    """Raises PoseStudyError where a variable of the environment says what no trial understands."""
+    if left := left_out():
+        say(f"without {', '.join(sorted(left))}, as {VARIABLE} says")
+    if why := ImageCache.resolve(home).why_not:
+        say(f"decoded images are not kept: {why}")
 
 
 def _placement(
@@ -140,16 +155,15 @@ def _seconds(hours: float | None) -> float | None:
     return None if hours is None else hours * 3600
 
 
-def _keep_estimate(ledger: Ledger, study: Study, settings: Settings, workers: int | None) -> None:
-    """What the study is expected to cost goes into the ledger before its first trial, to be held against the truth."""
-    if ledger.study(study.study).estimate is not None:
-        return
+def _estimate(ledger: Ledger, study: Study, settings: Settings, workers: int | None) -> Json:
+    """What the study is still expected to cost; before its first trial it goes into the ledger, to be held against
+    the truth."""
     snapshots = [ledger.snapshot(known.name) for known in ledger.studies()]
     mine = next(s for s in snapshots if s.study.name == study.study)
-    if not mine.trials:
-        ledger.put_estimate(
-            study.study, pricing.estimate(study, settings, snapshot=mine, snapshots=snapshots, workers=workers)
-        )
+    expected = pricing.estimate(study, settings, snapshot=mine, snapshots=snapshots, workers=workers)
+    if mine.study.estimate is None and not mine.trials:
+        ledger.put_estimate(study.study, expected)
+    return expected
 
 
 def put_study(ledger: Ledger, study: Study, source: str) -> Iterator[str]:
@@ -170,14 +184,15 @@ def put_study(ledger: Ledger, study: Study, source: str) -> Iterator[str]:
         raise PoseStudyError(
             f"study '{study.study}' was imported without a study file; launch under another name: --set study=NAME"
         )
-    yield from changes(before.study.document, document)
+    # Keys that an older posestudy did not know have their defaults, and are no change.
+    yield from changes(Study.model_validate(before.study.document).model_dump(mode="json"), document)
     first = edited.first_changed(study, before)
     if first is None:
         ledger.put_study(study.study, document, source)
         return
     record = ledger.put_study(study.study, document, source, withdraw=WithdrawStages(first))
-    while wanted := advance(ledger.snapshot(study.study)):
-        ledger.apply(record.id, wanted)
+    while wanted := advance(snapshot := ledger.snapshot(study.study)):
+        ledger.apply(record.id, wanted, document=snapshot.study.document)
     kept = {trial.uid for trial in ledger.snapshot(study.study, values=False).trials}
     again = [stage.name for stage in before.stages if stage.ordinal >= first]
     stay = sum(trial.uid in kept for trial in before.trials)
@@ -231,7 +246,7 @@ def summary(snapshot: Snapshot) -> Sequence[str]:
         lines.append(f"{stage.name}: {len(trials)} trials ({told}){carried}")
     failed = [t for t in snapshot.trials if t.outcome is Outcome.FAILED]
     for trial in failed:
-        why = (trial.message or "no message").splitlines()[0]
+        why = printable((trial.message or "no message").splitlines()[0])
         lines.append(f"trial {trial.number} failed: {why} (posestudy logs {snapshot.study.name} {trial.number})")
     if failed:
         lines.append("launch again with --retry failed to run them again")

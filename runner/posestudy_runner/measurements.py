@@ -1,21 +1,22 @@
-"""Rates measured on this machine: one short process for each cost class, kept in the home for later plans."""
+"""What was measured on this machine, kept in the home: rates for plans, needs of trials that share a GPU."""
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import wait
 from pathlib import Path
 
-from posestudy.durable import write_text
+from posestudy import sealed_json
 from posestudy.errors import PoseStudyError
 from posestudy.home import Home
+from posestudy.ledger import Ledger
 from posestudy.ledger.records import Json
 from posestudy.vocabulary import METRICS, Outcome
 from posestudy_runner import devices
-from posestudy_runner.forkserver import Starter
+from posestudy_runner.forkserver import Starter, StartMethod
+from posestudy_runner.memory_needs import Need, Needs, by_rates, by_trials
 from posestudy_runner.order import TrialOrder
 from posestudy_runner.outcomes import Ending, last_lines
 from posestudy_runner.probe import probe, usable_devices
@@ -30,19 +31,42 @@ LIMIT_S = 600.0
 
 
 def saved(home: Home) -> list[Rate]:
-    """The rates measured before; none where there is no file, or one that is not ours."""
+    """The rates measured before; none where there is no file, or one that is damaged."""
     try:
-        rows = json.loads(home.measurements.read_text(encoding="utf-8"))
-        return [Rate(**row) for row in rows]
-    except (OSError, ValueError, TypeError):
+        return [Rate(**row) for row in (sealed_json.read(home.measurements) or {}).get("rates", [])]
+    except TypeError:  # of another posestudy
         return []
 
 
 def save(home: Home, rates: Sequence[Rate]) -> None:
     """Keep `rates`, each in place of what was known of its class and device."""
     kept = {(rate.cost_class, rate.device): rate for rate in (*saved(home), *rates)}
-    home.root.mkdir(parents=True, exist_ok=True)
-    write_text(home.measurements, json.dumps([rate.document() for rate in kept.values()], indent=1))
+    _write(home, list(kept.values()), _seen(home))
+
+
+def needs(home: Home, ledger: Ledger) -> Needs:
+    """What is known of the memory that trials take of GPUs: seen, measured, and told by the trials of all studies."""
+    snapshots = [ledger.snapshot(study.name, values=False) for study in ledger.studies()]
+    return Needs(_seen(home), [*by_rates(saved(home)), *by_trials(snapshots)])
+
+
+def save_needs(home: Home, needs: Needs) -> None:
+    """Keep what was seen of trials that had a GPU to themselves."""
+    known = {(need.cost_class, need.device): need for need in (*_seen(home), *needs.seen)}
+    if known:
+        _write(home, saved(home), list(known.values()))
+
+
+def _seen(home: Home) -> list[Need]:
+    try:
+        return [Need(**row) for row in (sealed_json.read(home.measurements) or {}).get("needs", [])]
+    except TypeError:  # of another posestudy
+        return []
+
+
+def _write(home: Home, rates: Sequence[Rate], seen: Sequence[Need]) -> None:
+    document = {"rates": [rate.document() for rate in rates], "needs": [need.document() for need in seen]}
+    sealed_json.write(home.measurements, document)
 
 
 def measure(study: Study, trainings: Sequence[Training], home: Home, say: Callable[[str], None]) -> list[Rate]:
@@ -56,9 +80,9 @@ def measure(study: Study, trainings: Sequence[Training], home: Home, say: Callab
     rates: list[Rate] = []
     folder = home.root / f"measure-{os.getpid()}"
     try:
-        with Starter() as starter:
+        with Starter(StartMethod.SPAWN if devices.names_mig_slices() else StartMethod.FORKSERVER) as starter:
             say("loading the training packages")
-            place = usable_devices(devices.gpus(), probe(starter)["gpus"], devices.cpu())[0]
+            place = usable_devices(probe(starter), devices.cpu())[0]
             for number, (name, training) in enumerate(distinct.items(), start=1):
                 say(f"measuring {number} of {len(distinct)}: {_shown(training)}")
                 order = _order(study, training, folder / str(number), place)

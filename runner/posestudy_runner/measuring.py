@@ -88,6 +88,8 @@ def main(order: TrialOrder, control: Control) -> Ending:
             "start_s": time.monotonic() - began - math.fsum(clock.iterations_s) - clock.validation_s,
             # What a finished trial keeps: its last checkpoint with the optimizer's state, and the best weights.
             "disk_mb": (2 * weights + state) / 1e6,
+            "weights_mb": weights / 1e6,
+            "checkpoint_mb": (weights + state) / 1e6,
             "peak_memory_mb": peak_memory_mb(order.device),
             "device_name": torch.cuda.get_device_name() if order.device.startswith("cuda") else None,
         }

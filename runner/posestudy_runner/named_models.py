@@ -11,7 +11,7 @@ from functools import cached_property
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from posestudy.durable import write_text
+from posestudy import sealed_json
 from posestudy.home import Home
 from posestudy.ledger.records import Json
 from posestudy_runner.models_files import resized
@@ -96,10 +96,9 @@ class Counts:
         self._file = home.model_counts
         self._versions = {package: version(package) for package in ("torch", "posestudy")}
         self._known: dict[str, Json] = {}
-        with suppress(OSError, ValueError, TypeError, KeyError):
-            document = json.loads(self._file.read_text(encoding="utf-8"))
-            if document["versions"] == self._versions:
-                self._known = dict(document["counts"])
+        document = sealed_json.read(self._file)
+        if document is not None and document.get("versions") == self._versions:
+            self._known = dict(document.get("counts") or {})
 
     def missing(self, models: Sequence[NamedModel]) -> list[NamedModel]:
         """Those of `models` that are not counted yet."""
@@ -115,8 +114,7 @@ class Counts:
     def _save(self) -> None:
         document = {"versions": self._versions, "counts": self._known}
         with suppress(OSError):
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            write_text(self._file, json.dumps(document, sort_keys=True))
+            sealed_json.write(self._file, document)
 
 
 def _counted(model: NamedModel) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from posestudy.durable import write_text
@@ -25,6 +25,8 @@ class TrialOrder:
         folder: absolute path of the attempt folder.
         device, threads: where to compute and with how many threads; a resumed trial keeps its first thread
             count, without which its weights would differ in the last bits.
+        cores: this attempt's share of the machine's cores, as for processes that load data; what they are many or few
+            changes no result. None: as many as `threads`.
         prunes: the trial waits for an answer after each evaluated epoch.
         until: the epoch at which the pruner or the floor had already ended the trial, where an earlier attempt was
             killed between that and its end; None otherwise.
@@ -36,6 +38,9 @@ class TrialOrder:
         used_s, limit_s: seconds of training in earlier attempts and allowed in all.
         memory_limit_mb: MiB the trial may take, of the GPU or on a CPU of the process; None for no limit.
         disk_retry_s: seconds between two tries on a full disk.
+        lease_s: seconds the trial may train on without a word from its worker; None for ever.
+        profiles: what networks cost to run that this pool has measured, by `network_cost.cost_class`.
+        images: folder of the decoded images that all trials share; None to decode each image each time.
     """
 
     target: str
@@ -54,6 +59,7 @@ class TrialOrder:
     folder: str
     device: str
     threads: int
+    cores: int | None = None
     prunes: bool = False
     until: int | None = None
     floor: Json | None = None
@@ -64,6 +70,9 @@ class TrialOrder:
     limit_s: float | None = None
     memory_limit_mb: float | None = None
     disk_retry_s: float = 10.0
+    lease_s: float | None = None
+    profiles: dict[str, Json] = field(default_factory=dict)
+    images: str | None = None
 
     @property
     def paths(self) -> AttemptPaths:
@@ -76,14 +85,13 @@ class TrialOrder:
 
     def write(self) -> Path:
         """Put the order into its attempt folder, which is made; returns the file."""
-        self.paths.folder.mkdir(parents=True, exist_ok=True)
         write_text(self.paths.order, json.dumps(asdict(self), indent=2, sort_keys=True))
         return self.paths.order
 
     @classmethod
     def read(cls, path: Path) -> TrialOrder:
         document = json.loads(path.read_text(encoding="utf-8"))
-        known = {f.name for f in fields(cls)}
+        known = {one.name for one in fields(cls)}
         document["resume"] = tuple(Checkpoint(**c) for c in document["resume"])
         return cls(**{key: value for key, value in document.items() if key in known})
 

@@ -7,6 +7,7 @@ import resource
 from dataclasses import dataclass
 from pathlib import Path
 
+from posestudy.durable import is_full
 from posestudy.ledger.records import Json
 from posestudy.vocabulary import Outcome
 
@@ -39,20 +40,47 @@ class TimeLimit(Exception):  # noqa: N818 - an ending, not an error
 
 @dataclass(frozen=True)
 class Ending:
-    """What a trial process says last. `outcome` None: the attempt ended without ending the trial (preempted)."""
+    """What a trial process says last.
+
+    Attributes:
+        outcome: None where the attempt ended without ending the trial (preempted).
+        message: why, for `status`.
+        peak_memory_mb: most memory taken, MiB.
+        checkpoint: `{"path", "sha", "epoch"}` of what was saved in the middle of an epoch on the way out, `epoch`
+            being the epochs finished before it; None where the last epoch's checkpoint is the newest.
+        duration_s: seconds of training since the last epoch frame, which no epoch frame will carry.
+        disk_full: it gave way because something could not be written, and may go on where there is room again.
+    """
 
     outcome: Outcome | None
     message: str | None = None
     peak_memory_mb: float | None = None
+    checkpoint: Json | None = None
+    duration_s: float = 0.0
+    disk_full: bool = False
 
     def frame(self) -> Json:
-        word = self.outcome.value if self.outcome else None
-        return {"type": "end", "outcome": word, "message": self.message, "peak_memory_mb": self.peak_memory_mb}
+        return {
+            "type": "end",
+            "outcome": self.outcome.value if self.outcome else None,
+            "message": self.message,
+            "peak_memory_mb": self.peak_memory_mb,
+            "checkpoint": self.checkpoint,
+            "duration_s": self.duration_s,
+            "disk_full": self.disk_full,
+        }
 
     @classmethod
     def of(cls, frame: Json) -> Ending:
         word = frame["outcome"]
-        return cls(Outcome(word) if word else None, frame.get("message"), frame.get("peak_memory_mb"))
+        return cls(
+            Outcome(word) if word else None,
+            frame.get("message"),
+            frame.get("peak_memory_mb"),
+            frame.get("checkpoint"),
+            float(frame.get("duration_s") or 0.0),
+            bool(frame.get("disk_full")),
+        )
 
 
 def _is_memory(error: BaseException, *, near_limit: bool) -> bool:
@@ -93,6 +121,9 @@ def classify(
         return Ending(Outcome.NOT_CONVERGED, str(error), peak_memory_mb)
     if isinstance(error, TimeLimit):
         return Ending(Outcome.TIMED_OUT, str(error), peak_memory_mb)
+    if is_full(error):
+        # Whoever wrote it, the last epoch's checkpoint is whole: a pause, and not the end of the trial.
+        return Ending(None, f"the disk is full ({_first_line(error)}); free some space to go on", disk_full=True)
     near_limit = memory_limit_mb is not None and (peak_memory_mb or 0.0) >= _NEAR_LIMIT * memory_limit_mb
     for cause in _chain(error):
         if _is_memory(cause, near_limit=near_limit):

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-from mmengine.dataset import pseudo_collate
 from numpy.typing import NDArray
 
-from posestudy.durable import write_bytes
+from posestudy.durable import make_folder, write_bytes
 from posestudy.errors import UnreadableImageError
 
 Picture = NDArray[np.uint8]
@@ -21,6 +21,8 @@ _SIDE_PX = 256
 _TRUTH = (80, 200, 80)
 _PREDICTED = (40, 40, 235)
 """BGR."""
+_QUICKLY = [cv2.IMWRITE_PNG_COMPRESSION, 1]
+"""A fifth of the time that OpenCV's own choice takes, for files a little larger."""
 
 
 def save_pictures(runner: Any, folder: Path, count: int = COUNT) -> int:
@@ -31,16 +33,30 @@ def save_pictures(runner: Any, folder: Path, count: int = COUNT) -> int:
         folder: where `NNN.png` go; made when missing.
         count: images at most.
     """
-    dataset, model = runner.val_dataloader.dataset, runner.model
-    model.eval()
+    loader = runner.val_dataloader
+    dataset = loader.dataset
     links = [(int(a), int(b)) for a, b in dataset.metainfo.get("skeleton_links", [])]
     chosen = chosen_images(dataset, count)
+    samples = _predicted(runner.model, loader, [index for instances in chosen.values() for index in instances])
+    files: list[tuple[Path, bytes]] = []
     for place, (path, instances) in enumerate(chosen.items(), start=1):
-        samples = [model.test_step(pseudo_collate([dataset[index]]))[0] for index in instances]
-        done, data = cv2.imencode(".png", draw(_read(path), samples, links))
+        done, data = cv2.imencode(".png", draw(_read(path), [next(samples) for _ in instances], links), _QUICKLY)
         if done:
-            write_bytes(folder / f"{place:03d}.png", data.tobytes())
+            files.append((folder / f"{place:03d}.png", data.tobytes()))
+    if files:
+        # Each waits for the disk twice; side by side they wait about as long as one.
+        make_folder(folder)
+        with ThreadPoolExecutor(len(files)) as writers:
+            list(writers.map(lambda file: write_bytes(*file), files))
     return len(chosen)
+
+
+def _predicted(model: Any, loader: Any, indices: Sequence[int]) -> Iterator[Any]:
+    """MMPose's data samples with what `model` predicts for these instances of the loader's data set, in their order."""
+    model.eval()
+    for first in range(0, len(indices), loader.batch_size):
+        batch = [loader.dataset[index] for index in indices[first : first + loader.batch_size]]
+        yield from model.test_step(loader.collate_fn(batch))
 
 
 def chosen_images(dataset: Any, count: int = COUNT) -> dict[str, list[int]]:

@@ -105,7 +105,9 @@ def price(estimate: dict[str, Any]) -> list[str]:
             f"by {based}"
         )
         if estimate["disk_gb"]:
-            lines.append(f"disk: {estimate['disk_gb']:.2g} GB")
+            peak = estimate.get("disk_peak_gb")
+            most = f", {peak:.2g} GB at most while it runs, with MLflow's copies of the best weights" if peak else ""
+            lines.append(f"disk: {estimate['disk_gb']:.2g} GB stay{most}")
         if estimate["peak_memory_mb"]:
             lines.append(f"peak memory of a trial: {estimate['peak_memory_mb']:.0f} MiB")
         for word, cells in (("scaled from other sizes", estimate["scaled"]), ("not in it", estimate["unknown"])):

@@ -6,8 +6,11 @@ import signal
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -16,11 +19,14 @@ import posestudy
 from posestudy.errors import MissingPieceError, PoseStudyError
 from posestudy.home import Home
 from posestudy.ledger import Ledger
-from posestudy_runner import devices
-from posestudy_runner.attempt import UnusableError
+from posestudy.ledger.records import Json
+from posestudy_runner import devices, measurements
+from posestudy_runner.attempt import GIVE_UP_S, UnusableError
 from posestudy_runner.context import PoolContext, PoolOptions
 from posestudy_runner.display import Display
 from posestudy_runner.forkserver import Starter, StartMethod
+from posestudy_runner.packing import Packing, Watch
+from posestudy_runner.packing_rules import most_per_gpu
 from posestudy_runner.probe import probe, usable_devices
 from posestudy_runner.projector import Projector
 from posestudy_runner.slots import Slot
@@ -41,6 +47,27 @@ class Goal:
     direction: str
     trial_limit_s: float | None = None
     budget_s: float | None = None
+
+
+class _Patience:
+    """How long a pool that is to end waits for workers which may hang in a call of a dead database."""
+
+    def __init__(self, stop: Stop, grace_s: float) -> None:
+        self._stop = stop
+        # Twice: for the step in hand, and for the interpreter's way out.
+        self._politely_s = 2 * grace_s + 2 * GIVE_UP_S
+        self._requested: float | None = None
+        self._demanded: float | None = None
+
+    def over(self) -> bool:
+        now = time.monotonic()
+        if self._stop.demanded:
+            self._demanded = self._demanded or now
+            return now - self._demanded > GIVE_UP_S
+        if self._stop.requested:
+            self._requested = self._requested or now
+            return now - self._requested > self._politely_s
+        return False
 
 
 class Pool:
@@ -65,44 +92,112 @@ class Pool:
         self._display = display
         self._options = options
         self._failure: BaseException | None = None
+        self._packing: Packing | None = None
         self.stop = Stop()
 
     def run(self, workers: int | None) -> bool:
-        """Work with `workers` slots (None: one a device); True where the user ended it before it was done.
+        """Work with `workers` slots at most; True where the user ended it before it was done.
+
+        None: one a device, or as many a GPU as the options say.
 
         Raises:
             MissingPieceError: trials cannot run here.
         """
-        projector = Projector(self._home)
-        starter = Starter(StartMethod(self._options.start), self._options.preload)
+        projector = Projector(self._home, self._display.say)
+        starter = Starter(self._start_method(), self._options.preload)
         with self._signals(), starter:
-            slots = self._slots(starter, workers)
             if self._options.projects:
+                # MLflow takes as long to import as the training packages do: side by side, before anything trains.
                 projector.start()
+            slots: list[Slot] = []
             try:
+                slots = self._slots(starter, workers)
+                if not slots:
+                    return True
+                projector.give_way()
                 self._work(starter, slots)
             finally:
                 if self._options.projects:
-                    self._display.say("bringing MLflow and Optuna's tables up to date")
-                    if not projector.drain(lambda: self.stop.demanded):
-                        self._display.say("MLflow is not up to date yet; `posestudy sync` sends the rest")
+                    self._bring_up_to_date(projector, patiently=bool(slots))
         if isinstance(self._failure, UnusableError):
             raise MissingPieceError(f"{self._failure}; `posestudy doctor` names the command that mends it")
         if self._failure is not None:
             raise self._failure
         return self.stop.requested
 
+    def _start_method(self) -> StartMethod:
+        wanted = StartMethod(self._options.start)
+        if wanted is StartMethod.FORKSERVER and devices.names_mig_slices():
+            self._display.say("CUDA_VISIBLE_DEVICES names MIG slices, which forked processes cannot use: --start spawn")
+            return StartMethod.SPAWN
+        return wanted
+
+    def _bring_up_to_date(self, projector: Projector, *, patiently: bool) -> None:
+        if not patiently:
+            # Nothing was trained.
+            projector.drain(lambda: True)
+            return
+        self._display.say("bringing MLflow and Optuna's tables up to date")
+        if not projector.drain(self._impatient()):
+            self._display.say("MLflow is not up to date yet; `posestudy sync` sends the rest")
+
+    def _impatient(self) -> Callable[[], bool]:
+        """Whether the user has asked to end since now."""
+        asked = self.stop.requested
+        return lambda: self.stop.demanded or (self.stop.requested and not asked)
+
     def _slots(self, starter: Starter, workers: int | None) -> list[Slot]:
+        """The places to train on; none where the user ended the pool before they were known."""
         self._display.say("loading the training packages")
-        found = probe(starter)
-        listed = devices.gpus()
-        usable = usable_devices(listed, found["gpus"], devices.cpu())
-        if listed and usable[0].is_cpu:
+        found = self._probed(starter)
+        if found is None:
+            return []
+        usable = usable_devices(found, devices.cpu())
+        if usable[0].is_cpu and (listed := devices.gpus()):
             self._display.say(f"{len(listed)} GPU(s) here, but this torch cannot use them: training on the CPU")
-        places = devices.spread(usable, workers or len(usable))
+        places = devices.spread(usable, self._count(usable, workers))
         on_cpu = sum(place.is_cpu for place in places)
         threads = devices.threads_per_slot(on_cpu or len(places))
         return [Slot(index, place, threads) for index, place in enumerate(places)]
+
+    def _count(self, usable: list[devices.Device], workers: int | None) -> int:
+        """How many trials at a time; where some of them share a GPU, `_packing` is made."""
+        if usable[0].is_cpu:
+            return workers or len(usable)
+        wanted, cores = self._options.per_gpu, devices.cpu_count()
+        most = most_per_gpu(wanted, workers, len(usable), cores)
+        if wanted == "auto" and most == 1:
+            self._display.say(
+                f"{cores} cores for {len(usable)} GPU(s): one trial a GPU, as a trial has two cores at least"
+            )
+        if most > 1:
+            self._packing = Packing(
+                usable,
+                most,
+                cores,
+                by_load=wanted == "auto",
+                reader=self._options.gpu_reader,
+                needs=measurements.needs(self._home, self._ledger),
+                say=self._display.say,
+            )
+        slots = most * len(usable)
+        return min(workers, slots) if workers else slots
+
+    def _probed(self, starter: Starter) -> Json | None:
+        """What `probe` finds, which may take half a minute; None where the user ends the pool meanwhile."""
+        answer: Future[Json] = Future()
+
+        def ask() -> None:
+            try:
+                answer.set_result(probe(starter))
+            except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+                answer.set_exception(error)
+
+        threading.Thread(target=ask, name="probe", daemon=True).start()
+        while not self.stop.requested:
+            with suppress(FutureTimeoutError):
+                return answer.result(_LOOK_S)
+        return None
 
     def _work(self, starter: Starter, slots: list[Slot]) -> None:
         context = PoolContext(
@@ -119,18 +214,38 @@ class Pool:
             direction=self._goal.direction,
             trial_limit_s=self._goal.trial_limit_s,
             budget_s=self._goal.budget_s,
+            packing=self._packing,
         )
         threads = [
-            threading.Thread(target=self._guarded, args=(Worker(context, slot),), name=f"slot {slot.index}")
+            # Daemons: one that waits for a dead database must not keep the pool from ending.
+            threading.Thread(
+                target=self._guarded, args=(Worker(context, slot),), name=f"slot {slot.index}", daemon=True
+            )
             for slot in slots
         ]
-        with self._display:
+        patience = _Patience(self.stop, self._options.stop_grace_s)
+        with self._display, self._watched():
             for thread in threads:
                 thread.start()
             for thread in threads:
                 # Joining in short steps keeps the main thread free to run signal handlers.
-                while thread.is_alive():
+                while thread.is_alive() and not patience.over():
                     thread.join(_LOOK_S)
+            if any(thread.is_alive() for thread in threads):
+                self._display.say("left without the ledger's word; the leases end by themselves")
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Where GPUs are shared, look at them meanwhile, and keep what was seen for the next pool."""
+        if self._packing is None:
+            yield
+            return
+        try:
+            with Watch(self._packing, self._options.gpu_sample_s):
+                yield
+        finally:
+            with suppress(OSError):  # a full disk, or a home that may not be written to
+                measurements.save_needs(self._home, self._packing.needs)
 
     def _guarded(self, worker: Worker) -> None:
         try:

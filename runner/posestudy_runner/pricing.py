@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 from posestudy.errors import InputError, NotFoundError
+from posestudy.home import Home
 from posestudy.ledger import Ledger
 from posestudy.ledger.records import Json, Snapshot
 from posestudy.settings import Settings
@@ -77,7 +80,7 @@ def estimate(
         if problems:
             raise InputError(problems)
         measurements.measure(study, [item.training for item in wanted if not item.only_evaluated], settings.home, say)
-    rates = [*costs.history(snapshots, _disk_mb(snapshots, settings)), *measurements.saved(settings.home)]
+    rates = [*costs.history(snapshots, _disk(snapshots, settings)), *measurements.saved(settings.home)]
     places = devices.devices()
     device = "cpu" if places[0].is_cpu else places[0].description
     facts = dataset.inspect(study).facts
@@ -89,16 +92,41 @@ def estimate(
         train_instances=facts["train"].instances if "train" in facts else None,
         val_instances=facts["val"].instances if "val" in facts else None,
         trial_hours=budget.trial_hours if budget else None,
+        retention=study.retention,
     )
 
 
-def _disk_mb(snapshots: Sequence[Snapshot], settings: Settings) -> dict[str, float]:
-    """MB of the files of each trial's attempts."""
-    found: dict[str, float] = {}
+def _disk(snapshots: Sequence[Snapshot], settings: Settings) -> dict[str, costs.Disk]:
+    """The files of each trial's attempts, the checkpoints that only `retention: all` keeps left out."""
+    found: dict[str, costs.Disk] = {}
     for snapshot in snapshots:
         for trial in snapshot.trials:
             folder = settings.home.attempt(snapshot.study.name, trial.number, 0).folder.parent
-            sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
-            if sizes:
-                found[trial.uid] = sum(sizes) / 1e6
+            files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+            states = [_mb(path) for path in files if path.match("epoch_*.pth")]
+            weights = [_mb(path) for path in files if path.name == "best.pth"]
+            if files:
+                rest = sum(map(_mb, files)) - sum(states) - sum(weights)
+                found[trial.uid] = costs.Disk(max(weights, default=None), max(states, default=None), rest)
     return found
+
+
+def _mb(path: Path) -> float:
+    try:
+        return path.stat().st_size / 1e6
+    except OSError:  # a running trial has tidied up meanwhile
+        return 0.0
+
+
+def short_of_disk(estimate: Json, home: Home) -> str | None:
+    """A sentence where the home's disk has less room than the study is expected to need; None where it has."""
+    needed = estimate.get("disk_peak_gb")
+    if not needed:
+        return None
+    free = shutil.disk_usage(next(place for place in (home.root, *home.root.parents) if place.exists())).free / 1e9
+    if free >= needed:
+        return None
+    return (
+        f"warning: {home.root} has {free:.2g} GB free and the study may need {needed:.2g} GB; trials wait while the "
+        "disk is full (`retention: best` keeps less, `posestudy gc` frees what nothing needs)"
+    )

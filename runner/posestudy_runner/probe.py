@@ -19,16 +19,25 @@ _MEND = "`posestudy doctor` names the command that mends it"
 def answer(connection: Connection, preload: str | None, needs: str | None) -> None:
     """Runs in the child: say whether the packages are there and which GPUs torch sees."""
     problem = preload_problem(preload) or import_problem(needs)
-    found: Json = {"problem": problem, "gpus": []}
+    found: Json = {"problem": problem, "gpus": [], "uuids": []}
     # Without a preload this process may be torch-free on purpose.
     if problem is None and (torch := sys.modules.get("torch")) is not None:
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        found["gpus"] = [torch.cuda.get_device_name(i) for i in range(count)]
+        try:
+            count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+            known = [torch.cuda.get_device_properties(i) for i in range(count)]
+        except Exception as error:  # noqa: BLE001 - whatever CUDA raised is what the user must read
+            # Where NVML is missing, importing the packages has touched CUDA itself, and no forked process can use it.
+            found["problem"] = f"a trial process cannot use the GPU, try --start spawn: {type(error).__name__}: {error}"
+        else:
+            found["gpus"] = [one.name for one in known]
+            found["uuids"] = [str(one.uuid) if hasattr(one, "uuid") else None for one in known]
     connection.send_bytes(json.dumps(found).encode())
 
 
 def probe(starter: Starter) -> Json:
-    """`{"problem": None, "gpus": [names]}` as a child of `starter` sees it; waits for the forkserver's imports.
+    """`{"problem": None, "gpus": [names], "uuids": [identifiers]}` as a child of `starter` sees it.
+
+    It waits for the forkserver's imports.
 
     Raises:
         MissingPieceError: the packages cannot be imported, or no child comes to life.
@@ -57,6 +66,10 @@ def probe(starter: Starter) -> Json:
     return found
 
 
-def usable_devices(listed: list[Device], gpus_of_torch: list[str], cpu: Device) -> list[Device]:
-    """The GPUs that torch can use as well, else the CPU."""
-    return [device for device in listed if not device.is_cpu][: len(gpus_of_torch)] or [cpu]
+def usable_devices(found: Json, cpu: Device) -> list[Device]:
+    """The GPUs that torch can use, else the CPU.
+
+    Their order is torch's: the driver counts in the order of the slots, and hidden or foreign GPUs as well.
+    """
+    pairs = enumerate(zip(found["gpus"], found["uuids"], strict=True))
+    return [Device(f"cuda:{index}", name, uuid) for index, (name, uuid) in pairs] or [cpu]

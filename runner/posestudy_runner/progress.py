@@ -22,7 +22,7 @@ class Progress:
         self._slot = slot
         self._order = order
         self._direction = Direction(order.direction)
-        self._complained_at = 0.0
+        self._complained_at = self._paused_at = 0.0
         self._view = SlotView(
             device=order.device,
             stage=order.stage,
@@ -74,6 +74,13 @@ class Progress:
         if now - self._complained_at > _QUIET_S or not self._complained_at:
             self._complained_at = now
             self.say(f"the ledger cannot be reached, trying again: {why.splitlines()[0]}")
+
+    def paused(self, why: str) -> None:
+        """Nothing goes on until somebody does something; said at once, then at most every half minute."""
+        now = time.monotonic()
+        if now - self._paused_at > _QUIET_S or not self._paused_at:
+            self._paused_at = now
+            self.say(f"paused: {why}")
 
     def _take(self, epoch: int, metrics: Mapping[str, float]) -> None:
         value = metrics.get(self._order.metric)

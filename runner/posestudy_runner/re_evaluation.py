@@ -49,6 +49,7 @@ class ReEvaluation:
     def __init__(self, study: Study) -> None:
         self._study = study
         self._built: dict[str, _Evaluated] = {}
+        self._by_training: dict[str, _Evaluated] = {}
 
     def evidence(self, training: Training, predictions: Path) -> Arrays:
         """The arrays of `matches.save_matches` or `distances.save_distances` but `epoch`; none where neither applies.
@@ -81,6 +82,14 @@ class ReEvaluation:
         return {name: _mean(arrays, name) for name in _MEANS if f"{name}_sum" in arrays}
 
     def _held(self, training: Training) -> _Evaluated:
+        # Each trial asks several times, and a config is written and parsed for the answer.
+        known = training.model_dump_json()
+        if known not in self._by_training:
+            self._by_training[known] = self._alike(training)
+        return self._by_training[known]
+
+    def _alike(self, training: Training) -> _Evaluated:
+        """What every configuration that is validated alike shares."""
         config = Config.fromstring(config_text(self._study, training, 0), ".py")
         key = json.dumps([config.val_dataloader.dataset.to_dict(), config.val_evaluator], default=str, sort_keys=True)
         if key not in self._built:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -50,6 +52,7 @@ class TrialProcess:
         finally:
             theirs.close()
         self.connection = ours
+        self._sending = threading.Lock()
         self.pid = int(self._process.pid or 0)
         # The child does nothing before it is told to begin, so that it is alive, or dead, under this very pid here.
         try:
@@ -71,10 +74,19 @@ class TrialProcess:
     def wait_dead(self, timeout_s: float | None = None) -> bool:
         return self._pidfd is None or bool(wait([self._pidfd], timeout_s))
 
-    def send(self, message: Json) -> None:
-        """Tell the trial; a trial that is gone hears nothing, which its pidfd reports anyway."""
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError, OSError):
-            self.connection.send_bytes(json.dumps(message).encode())
+    def send(self, message: Json, *, patient: bool = True) -> None:
+        """Tell the trial; safe from any thread. A trial that is gone hears nothing, which its pidfd reports anyway.
+
+        Without patience nothing is sent while the pipe is full, as that of a frozen process is some day.
+        """
+        with self._sending, contextlib.suppress(OSError):
+            if patient or self._has_room():
+                self.connection.send_bytes(json.dumps(message).encode())
+
+    def _has_room(self) -> bool:
+        poll = select.poll()
+        poll.register(self.connection, select.POLLOUT)
+        return bool(poll.poll(0))
 
     def receive(self) -> Json | None:
         """The next message, or None when the trial closed its end."""

@@ -94,7 +94,7 @@ def files_of(home: Home, snapshot: Snapshot, trial: TrialRecord, which: Which, *
     folder, state = home.runs / safe_part(study) / str(number), f"it is {trial.outcome or trial.state}"
     if config is None:
         raise NotFoundError(f"{name} has no config.py in {folder} ({state}); expected one on the host that trains")
-    weights = _last(attempts, trial) if which == "last" else _best(attempts)
+    weights = _last(attempts, trial) if which == "last" else _best(attempts, trial.best_epoch)
     if weights is None:
         other = trial.provenance.get("evaluated")
         if which == "last" and other:
@@ -112,16 +112,17 @@ def files_of(home: Home, snapshot: Snapshot, trial: TrialRecord, which: Which, *
     return Trained(config, weights, name, epoch, attempts)
 
 
-def _best(attempts: tuple[AttemptPaths, ...]) -> Path | None:
+def _best(attempts: tuple[AttemptPaths, ...], best_epoch: int | None) -> Path | None:
     from posestudy.durable import sha256_file
-    from posestudy_runner.checkpoints import META_KEY, fallback_of
+    from posestudy_runner.checkpoints import META_KEY, best_files
     from posestudy_runner.transpose_weights import load
 
     for paths in attempts:
-        kept = [file for file in (paths.best_weights, fallback_of(paths.best_weights)) if file.is_file()]
+        kept = [weights for weights, _ in best_files(paths)]
         checkpoint = _newest(paths)
         known: Any = load(checkpoint).get("meta", {}).get(META_KEY) if checkpoint else None
-        if known:
+        # A trial that ended between two checkpoints has better weights than its last one speaks of.
+        if known and int(known["epoch"]) >= (best_epoch or 0):
             kept = [file for file in kept if sha256_file(file) == known["sha"]]
         if kept:
             return kept[0]

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from posestudy.errors import PoseStudyError
+from posestudy_runner.weight_files import no_weights
 
 Weights = dict[str, torch.Tensor]
 
@@ -118,12 +119,11 @@ def load(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise PoseStudyError(f"{path} cannot be read ({error.strerror}); expected a file of weights") from error
-    except Exception as error:
-        why = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise PoseStudyError(
-            f"{path} is not a file of weights ({why}); expected tensors by name, as torch.save writes them"
+            f"{path} cannot be read ({error.strerror or error}); expected a file of weights"
         ) from error
+    except Exception as error:
+        raise no_weights(path, error) from error
 
 
 def state_dict_of(path: Path) -> Weights:

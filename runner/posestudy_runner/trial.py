@@ -8,7 +8,9 @@ from posestudy_runner import plugin  # isort: skip
 import multiprocessing
 import sys
 import traceback
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import mmengine
@@ -17,27 +19,33 @@ import mmpose
 import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
+from mmengine.utils import import_modules_from_strings
 
 import posestudy
-from posestudy.durable import sha256_file, write_text
+from posestudy.durable import commit_file, sha256_file, write_text
 from posestudy.home import AttemptPaths
 from posestudy.ledger.records import Json
 from posestudy.vocabulary import Outcome, Purpose
-from posestudy_runner import evaluating
+from posestudy_runner import averaging, evaluating, speed
 from posestudy_runner.attention_model import save_attention
 from posestudy_runner.checkpoints import TrialFiles, usable
+from posestudy_runner.components import Component, in_use, left_out
 from posestudy_runner.control import Control
 from posestudy_runner.distances import save_distances
+from posestudy_runner.epoch_loop import ResumableEpochLoop
 from posestudy_runner.hooks import EpochReporter, peak_memory_mb
+from posestudy_runner.light_runner import LazyPoseVisualizer, LightRunner, WrittenConfig
 from posestudy_runner.matches import save_matches
+from posestudy_runner.network_cost import cost_class
 from posestudy_runner.order import TrialOrder
-from posestudy_runner.outcomes import Ending, NotConverged, Pruned, classify
+from posestudy_runner.outcomes import Ending, NotConverged, Preempted, Pruned, classify
 from posestudy_runner.pictures import save_pictures
+from posestudy_runner.plugin.data_path.fast_dataset import makes_batches
 from posestudy_runner.profiling import profile
 from posestudy_runner.split_use import split_use
 from posestudy_runner.timing import Timing
-from posestudy_studies.mmpose_config import config_text
-from posestudy_studies.spec import Study, Training
+from posestudy_studies.mmpose_config import build, source_text
+from posestudy_studies.spec import FAST, STOCK, Study, Training
 
 __all__ = ["main", "plugin"]
 
@@ -52,12 +60,13 @@ def main(order: TrialOrder, control: Control) -> Ending:
         Preempted, TimeLimit, FloatingPointError, ...: what `outcomes.classify` knows.
     """
     compute_on(order.device, order.threads, order.memory_limit_mb)
-    config = prepare(order)
+    config = control.written(lambda: prepare(order))
     weights = evaluating.given(order)
     control.say({"type": "started", "provenance": provenance(order, config, evaluated=bool(weights))})
-    runner = Runner.from_cfg(config)
+    # It writes a log and a folder of its own.
+    runner = control.written(lambda: (LightRunner if in_use(Component.LIGHT_START) else Runner).from_cfg(config))
     files = TrialFiles(order.paths, control)
-    reporter = EpochReporter(order, control, files)
+    reporter = EpochReporter(order, control, files, Study.model_validate(order.study).checkpoint.min_interval_s)
     runner.register_hook(reporter, "LOWEST")
     try:
         if weights:
@@ -68,6 +77,13 @@ def main(order: TrialOrder, control: Control) -> Ending:
             ending = _ended_before(order) or Ending(Outcome.COMPLETED)
     except (Pruned, NotConverged) as ended_early:
         ending = classify(ended_early)
+    except Preempted as preempted:
+        saved, since = reporter.preempted, reporter.unreported_s
+        return replace(
+            classify(preempted, peak_memory_mb=peak_memory_mb(order.device)),
+            checkpoint=None if saved is None else asdict(saved),
+            duration_s=0.0 if saved is None else since,
+        )
     except Exception as error:
         # Classified here already where only the device knows its own peak.
         peak = peak_memory_mb(order.device)
@@ -78,8 +94,8 @@ def main(order: TrialOrder, control: Control) -> Ending:
     # Of training; what follows it starts the device's count anew.
     peak = peak_memory_mb(order.device)
     last = order.last_epoch if reporter.evaluated is None else reporter.evaluated
-    _keep_matches(runner, order.paths, last)
-    _illustrate(runner, order.paths)
+    _keep_matches(runner, order.paths, control, last)
+    _illustrate(runner, order.paths, in_memory=reporter.best is not None and reporter.best.epoch == last)
     message = _submit(runner, order.paths, control, ending.message)
     _show_attention(runner, order.paths)
     _profile(runner, order, control)
@@ -114,42 +130,57 @@ def compute_on(device: str, threads: int, memory_limit_mb: float | None = None) 
 
 
 def prepare(order: TrialOrder) -> Config:
-    """Write `config.py`, read it back as stock MMPose would, and change what belongs to this attempt only."""
+    """Write `config.py`, and change of what stock MMPose would read there what belongs to this attempt only."""
     paths = order.paths
     study, training = Study.model_validate(order.study), Training.model_validate(order.training)
-    write_text(paths.config, config_text(study, training, order.seed))
-    # MMEngine formats the config anew for every checkpoint, which took longer than the epoch of a small trial;
-    # `fromfile` does not hand the switch on.
-    config = Config(Config.fromfile(paths.config).to_dict(), filename=str(paths.config), format_python_code=False)
+    config = written_config(study, training, order.seed, paths.config)
     config.work_dir = str(paths.folder / "mmengine")
     # Ours is written at the same time, whole and with the right epoch.
     config.setdefault("default_hooks", {})["checkpoint"] = None
     if config.get("visualizer"):
         config.visualizer["vis_backends"] = []
+        if in_use(Component.LIGHT_START) and config.visualizer.type == "PoseLocalVisualizer":
+            config.visualizer.type = LazyPoseVisualizer.__name__
     _keep_predictions(config, paths)
     if training.evaluated(study.evaluation).submission:
-        config.test_evaluator["outfile_prefix"] = str(paths.submission).removesuffix(".keypoints.json")
+        config.test_evaluator["outfile_prefix"] = str(paths.testing).removesuffix(".keypoints.json")
     else:
         # Nothing is predicted but what is asked for.
         config.test_dataloader = config.test_evaluator = config.test_cfg = None
+    config.train_cfg = {**config.train_cfg, "type": ResumableEpochLoop.__name__}
+    del config.train_cfg["by_epoch"]
     if not training.epochs:
         # Loaded by us, who refuse what is not the whole network.
         config.load_from = None
+    speed.fit(config, order)
     start = usable(order.resume)
     if start is not None:
         config.load_from, config.resume = start.path, True
     return config
 
 
+def written_config(study: Study, training: Training, seed: int, path: Path) -> Config:
+    """Write the trial's config to `path`; the config that `Config.fromfile(path)` gives."""
+    content = build(study, training, seed)
+    write_text(path, source_text(study, content, seed))
+    # MMEngine formats the config anew for every checkpoint, which took longer than the epoch of a small trial;
+    # `fromfile` does not hand the switch on.
+    if not in_use(Component.LIGHT_START):
+        return Config(Config.fromfile(path).to_dict(), filename=str(path), format_python_code=False)
+    # What `fromfile` does beside reading; it parses the text several times for that.
+    import_modules_from_strings(**content["custom_imports"])
+    return WrittenConfig(content, filename=str(path), format_python_code=False)
+
+
 def _keep_predictions(config: Config, paths: AttemptPaths) -> None:
-    """Have each validation leave its predictions in the attempt's folder."""
+    """Have each validation leave its predictions in the attempt's folder, under a name for what has not ended."""
     given = config.get("val_evaluator") or []
     evaluators = given if isinstance(given, list) else [given]
     coco = [evaluator for evaluator in evaluators if str(evaluator["type"]).endswith("CocoMetric")]
     for evaluator in coco:
-        evaluator["outfile_prefix"] = str(paths.predictions).removesuffix(".keypoints.json")
+        evaluator["outfile_prefix"] = str(paths.validating).removesuffix(".keypoints.json")
     if evaluators and not coco:
-        config.val_evaluator = [*evaluators, {"type": "PredictionFile", "file": str(paths.predictions)}]
+        config.val_evaluator = [*evaluators, {"type": "PredictionFile", "file": str(paths.validating)}]
 
 
 def provenance(order: TrialOrder, config: Config, *, evaluated: bool = False) -> Json:
@@ -169,26 +200,39 @@ def provenance(order: TrialOrder, config: Config, *, evaluated: bool = False) ->
         "device": order.device,
         "threads": order.threads,
         "amp_dtype": amp,
+        "data_path": FAST if makes_batches(config.train_dataloader.dataset) else STOCK,
+        **({"without": ", ".join(sorted(left_out()))} if left_out() else {}),
         **({"evaluated": others} if others else {}),
         **({"device_name": torch.cuda.get_device_name(), "cuda": torch.version.cuda} if on_gpu else {}),
     }
 
 
-def _keep_matches(runner: Runner, paths: AttemptPaths, epoch: int) -> None:
+def _keep_matches(runner: Runner, paths: AttemptPaths, control: Control, epoch: int) -> None:
     """What the last validation left of each image; without it the report has no intervals over images, no more."""
-    try:
+
+    def save() -> None:
         if not save_matches(runner, paths.predictions, paths.matches, epoch):
             save_distances(runner, paths.predictions, paths.matches, epoch)
+
+    try:
+        control.written(save)
+    except Preempted:
+        raise
     except Exception:  # noqa: BLE001 - see above; the log says why there are none
         traceback.print_exc()
 
 
-def _illustrate(runner: Runner, paths: AttemptPaths) -> None:
-    """Pictures by the best weights; worth much less than the training before them, so nothing here fails it."""
+def _illustrate(runner: Runner, paths: AttemptPaths, *, in_memory: bool) -> None:
+    """Pictures by the best weights; worth much less than the training before them, so nothing here fails it.
+
+    Args:
+        runner: its model has the best weights afterwards.
+        paths: where they were saved.
+        in_memory: the last epoch of this process was the best.
+    """
     try:
-        if paths.best_weights.exists():
-            state = torch.load(paths.best_weights, map_location="cpu", weights_only=True)
-            runner.model.load_state_dict(state)
+        if paths.best_weights.exists() and not (in_memory and not averaging.has_average(runner)):
+            averaging.put(runner, torch.load(paths.best_weights, map_location="cpu", weights_only=True))
         save_pictures(runner, paths.drawings)
     except Exception:  # noqa: BLE001 - see above; the log says why there are none
         traceback.print_exc()
@@ -204,7 +248,10 @@ def _submit(runner: Runner, paths: AttemptPaths, control: Control, message: str 
         if runner.test_loop is None:
             return message
         runner.test()
+        control.written(partial(commit_file, paths.testing, paths.submission))
         use = split_use(Purpose.SUBMISSION, runner.test_dataloader.dataset, sha256_file(paths.submission))
+    except Preempted:
+        raise
     except Exception as error:  # noqa: BLE001 - see above
         traceback.print_exc()
         return f"the test split was not predicted: {error}"
@@ -224,8 +271,15 @@ def _profile(runner: Runner, order: TrialOrder, control: Control) -> None:
     """What the network costs to run on this device, as a message; a trial without it is no less a trial."""
     try:
         size = Training.model_validate(order.training).input_size
-        timing = Timing(budget_s=PROFILE_S, least=1)
-        measured = profile(runner.model, size, torch.device(order.device), timing, fresh=False)
-        control.say({"type": "profiled", "profile": measured})
+        place: Json = {"input": list(size), "device": order.device, "threads": order.threads}
+        network = cost_class(runner.model, runner.cfg.model, place)
+        # Measured in this pool before: the same work on the same device.
+        measured = order.profiles.get(network) if in_use(Component.LIGHT_START) else None
+        if measured is None:
+            # A latency is that of the network as anybody loads it, however it was trained.
+            runner.model.to(memory_format=torch.contiguous_format)
+            timing = Timing(budget_s=PROFILE_S, least=1)
+            measured = profile(runner.model, size, torch.device(order.device), timing, fresh=False)
+        control.say({"type": "profiled", "network": network, "profile": measured})
     except Exception:  # noqa: BLE001 - see above; the log says why there is none
         traceback.print_exc()

@@ -7,7 +7,6 @@ import importlib.util
 import json
 import os
 import re
-import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -18,15 +17,43 @@ from urllib.parse import urlparse
 
 from posestudy.durable import commit_file, sha256_file, temporary_beside
 from posestudy.errors import MissingPieceError, PoseStudyError, nearest
+from posestudy.masking import masked
+from posestudy_runner.weight_files import EXPECTED, stranger
+from posestudy_studies import addresses, model_file
 from posestudy_studies.spec import Study
 
 Say = Callable[[str], None]
 TIMEOUT_S = 60.0
 """Longest silence of a server."""
+MOST_BYTES = 20_000_000_000
+"""More than any network of pose estimation has: a server that sends on and on must not fill the disk."""
 _HASH = re.compile(r"-([0-9a-f]{8,64})(?:_\d{8})?\.\w+$")
 """The first digits of a file's SHA-256 in its name, as torch and OpenMMLab publish weights."""
 _LISTS = {"torchvision": "torchvision_0.12.json", "mmcls": "mmcls.json", "open-mmlab": "openmmlab.json"}
 """Where MMEngine keeps the addresses behind names such as torchvision://resnet50."""
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows a server to other https addresses only: not to a plain one, and not to a file of this machine."""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        """As urllib's. Raises URLError where `newurl` is refused."""
+        onward = addresses.is_fetched(newurl) and (newurl.startswith("https:") or req.full_url.startswith("http:"))
+        if not onward:
+            raise urllib.error.URLError(f"its server refers to {masked(newurl)}; expected an https:// address")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+_OPENER = urllib.request.build_opener(_Redirects)
+
+
+def _copy(answer: Any, file: Any) -> None:
+    done = 0
+    while block := answer.read(1 << 20):
+        done += len(block)
+        if done > MOST_BYTES:
+            raise OSError(f"more than {MOST_BYTES / 1e9:g} GB came")
+        file.write(block)
 
 
 def fetch(study: Study, say: Say) -> None:
@@ -40,6 +67,8 @@ def fetch(study: Study, say: Say) -> None:
         url = address(init)
         if url is not None:
             _present(init, url, say)
+        elif init != "none" and (kind := stranger(init)):
+            raise PoseStudyError(f"the weights {init} are none: the file is {kind}; {EXPECTED}")
 
 
 def initial_weights(study: Study) -> tuple[str, ...]:
@@ -66,10 +95,8 @@ def _under(value: Any, key: str, *, inside: bool = False) -> Iterator[str]:
 
 
 def _of_file(path: str) -> Iterator[str]:
-    from mmengine.config import Config
-
     if Path(path).is_file():
-        yield from _checkpoints(Config.fromfile(path, import_custom_modules=False).get("model") or {})
+        yield from _checkpoints(model_file.parsed(path)["model"])
 
 
 def _checkpoints(value: Any) -> Iterator[str]:
@@ -92,14 +119,13 @@ def address(init: str) -> str | None:
     scheme, separator, name = init.partition("://")
     if not separator:
         return None
+    wrong = addresses.mistake(init)
+    if wrong is not None:
+        found, expected, hint = wrong
+        raise PoseStudyError(f"init {found} cannot be fetched; expected {expected}" + (f" ({hint})" if hint else ""))
     if scheme in ("http", "https"):
         return init
     scheme = {"modelzoo": "torchvision", "openmmlab": "open-mmlab"}.get(scheme, scheme)
-    if scheme not in _LISTS:
-        raise PoseStudyError(
-            f"init {init} has an unknown scheme; expected a file, http://, https://, "
-            + ", ".join(f"{known}://" for known in _LISTS)
-        )
     known = _published(scheme)
     if name not in known and scheme == "torchvision":
         known = _newer_torchvision()
@@ -152,12 +178,14 @@ def _present(init: str, url: str, say: Say) -> None:
     final.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_beside(final)
     try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer, temporary.open("wb") as file:  # noqa: S310
-            shutil.copyfileobj(answer, file)
+        with _OPENER.open(url, timeout=TIMEOUT_S) as answer, temporary.open("wb") as file:
+            _copy(answer, file)
             expected = answer.headers.get("Content-Length")
         if expected is not None and temporary.stat().st_size != int(expected):
             raise http.client.IncompleteRead(b"", int(expected))
         _verify(temporary, final.name, f"; it came from {url}")
+        if kind := stranger(temporary):
+            raise PoseStudyError(f"the weights {init} are none: what {masked(url)} sends is {kind}; {EXPECTED}")
         commit_file(temporary, final)
     except (OSError, http.client.HTTPException) as error:
         why = error.reason if isinstance(error, urllib.error.URLError) else error

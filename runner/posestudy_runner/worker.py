@@ -6,18 +6,26 @@ from dataclasses import asdict
 from pathlib import Path
 
 from posestudy.errors import LedgerUnavailableError, PoseStudyError
-from posestudy.ledger.records import Claim, Json, Snapshot
+from posestudy.home import AttemptPaths
+from posestudy.ledger.records import Claim, Json, Snapshot, TrialRecord
 from posestudy.vocabulary import AttemptEnd, Direction, Outcome, TrialState
-from posestudy_runner.attempt import RETRY_S, Attempt
+from posestudy_runner import admission, left_behind
+from posestudy_runner.attempt import OWN_DEATH, RETRY_S, Attempt, NotNowError
+from posestudy_runner.boot_clock import boot_time
 from posestudy_runner.context import PoolContext, owner_is_dead, owner_name
 from posestudy_runner.display import SlotView
 from posestudy_runner.floor import missed_before
+from posestudy_runner.gpu_seats import Seat
+from posestudy_runner.image_cache import ImageCache
 from posestudy_runner.order import TrialOrder, checkpoints
 from posestudy_runner.progress import Progress
 from posestudy_runner.slots import Slot
+from posestudy_studies.spec import STOCK
 
 MOST_LOSSES = 3
-"""So many attempts may be lost in a row without a new epoch before the trial is `failed`."""
+"""So many times in a row a trial may die by itself without a new epoch before it is `failed`."""
+MOST_PATIENCE = 6
+"""The pause of a machine that cannot go on grows with every try, up to so many times the first."""
 APPLY_TRIES = 100
 
 
@@ -34,7 +42,7 @@ def advance_once(context: PoolContext) -> Snapshot:
         changes = context.steering.advance(snapshot)
         if not changes:
             return snapshot
-        context.ledger.apply(snapshot.study.id, changes)
+        context.ledger.apply(snapshot.study.id, changes, document=snapshot.study.document)
     raise PoseStudyError(
         f"study '{context.study}' does not settle: {APPLY_TRIES} times in a row its next step could not be applied; "
         "if no other worker is changing it, this is a mistake in posestudy, please report it"
@@ -53,6 +61,7 @@ class Worker:
         self._context = context
         self._slot = slot
         self._owner = owner_name(slot.index)
+        self._in_vain = 0  # attempts in a row this machine could not go on with
 
     def run(self) -> None:
         """Until the study has nothing more to do, or the pool is to end.
@@ -65,14 +74,21 @@ class Worker:
             try:
                 if self._budget_is_spent():
                     return
-                claim = context.ledger.claim(context.study, self._owner, context.options.lease_s)
-                if claim is not None:
-                    self._try(claim)
+                asked, heard = boot_time(), context.bell.rung
+                granted = admission.claim(context, self._slot, self._owner)
+                if granted.claim is not None:
+                    self._try_seated(granted.claim, asked, granted.seat)
+                    # Others may wait for its weights, for its place, or for the end of its stage.
+                    context.bell.ring()
                     self._show_standing(context.ledger.snapshot(context.study, values=False))
+                elif granted.held_back is not None:
+                    self._idle(granted.held_back)
+                    context.bell.sleep(context.options.poll_s, context.stop, heard)
                 elif self._nothing_left():
+                    context.bell.ring()
                     return
                 else:
-                    context.stop.pause(context.options.poll_s)
+                    context.bell.sleep(context.options.poll_s, context.stop, heard)
             except LedgerUnavailableError as error:
                 self._idle(f"the ledger cannot be reached: {error}")
                 context.stop.pause(RETRY_S)
@@ -113,6 +129,8 @@ class Worker:
             if after.study.state == "closed":
                 return True
             moved = len(after.trials) != len(before.trials) or len(after.stages) != len(before.stages)
+            if moved:
+                context.bell.ring()
             self._free_the_dead(after)
             return not moved and done == len(after.trials)
         finally:
@@ -125,11 +143,25 @@ class Worker:
                 why = f"the worker {trial.owner} died"
                 self._context.ledger.release(trial.uid, trial.fence, AttemptEnd.LOST, why)
 
-    def _try(self, claim: Claim) -> None:
+    def _try_seated(self, claim: Claim, confirmed: float, seat: Seat | None) -> None:
+        try:
+            self._try(claim, confirmed, seat)
+        finally:
+            if seat is not None:
+                seat.leave()
+
+    def _try(self, claim: Claim, confirmed: float, seat: Seat | None) -> None:
         context = self._context
-        order = self.order(claim)
+        before = claim
+        adopted = left_behind.adopt(context.ledger, context.home, claim, context.metric, context.steering.prunes(claim))
+        if adopted is None:
+            return
+        claim = adopted
+        order = self.order(claim, None if seat is None else seat.cores)
+        if seat is not None:
+            seat.trains = order.evaluate is None and order.epochs > 0
         progress = Progress(context.display, self._slot.index, claim, order)
-        lost = self._losses(claim)
+        lost = self._losses(claim) if claim is before else 0
         if lost >= MOST_LOSSES:
             logs = f"posestudy logs {context.study} {claim.trial.number}"
             message = f"{lost} attempts in a row died without finishing an epoch; see `{logs}`"
@@ -145,15 +177,21 @@ class Worker:
             progress.finished(Outcome.FAILED, message)
             return
         try:
-            Attempt(context, claim, order, progress).run()
-        except OSError as error:
-            why = f"the attempt could not be started: {error}"
-            context.ledger.release(claim.trial.uid, claim.trial.fence, AttemptEnd.PREEMPTED, why)
-            progress.say(f"paused: {why}")
-            context.stop.pause(context.options.disk_retry_s)
+            Attempt(context, claim, order, progress, confirmed, seat).run()
+        except NotNowError as error:
+            progress.paused(str(error))
+            # Each try is an attempt in the ledger: a night with a full disk shall not fill it with them.
+            context.stop.pause(context.options.disk_retry_s * min(2**self._in_vain, MOST_PATIENCE))
+            self._in_vain += 1
+        else:
+            self._in_vain = 0
 
     def _losses(self, claim: Claim) -> int:
-        """How many attempts before this one were lost in a row without an accepted epoch."""
+        """How many attempts died by themselves since the last accepted epoch.
+
+        Those whose worker died with them, or was not heard of, are not the trial's fault and do not count: a machine
+        may lose its power often.
+        """
         if claim.trial.fence <= MOST_LOSSES:
             return 0
         attempts = self._context.ledger.snapshot(self._context.study, values=False).attempts
@@ -163,7 +201,7 @@ class Worker:
         for attempt in sorted(mine, key=lambda a: a.fence, reverse=True):
             if attempt.end is not AttemptEnd.LOST or attempt.fence in productive:
                 break
-            lost += 1
+            lost += (attempt.why or "").startswith(OWN_DEATH)
         return lost
 
     def _trained_alike(self, claim: Claim) -> Json | None:
@@ -173,18 +211,20 @@ class Worker:
         found = self._context.ledger.trained_alike(claim.trial.uid)
         return next((asdict(one) for one in found if Path(one.checkpoint.path).is_file()), None)
 
-    def order(self, claim: Claim) -> TrialOrder:
-        """What the trial process is asked to do for `claim`."""
+    def order(self, claim: Claim, cores: int | None = None) -> TrialOrder:
+        """What the trial process is asked to do for `claim`, with `cores` cores (None: the slot's threads)."""
         context, trial = self._context, claim.trial
+        cores = self._slot.threads if cores is None else cores
         decision = trial.decision or {}
-        known_threads = trial.provenance.get("threads")
+        begun = _begun(trial)
+        known_threads = begun.get("threads")
         floor = claim.study.document.get("floor")
         below = missed_before(floor, context.metric, Direction(context.direction), claim.values)
         pruned = int(decision["epoch"]) if decision.get("prune") else None
         return TrialOrder(
             target=context.options.target,
             study_name=claim.study.name,
-            study=claim.study.document,
+            study={**claim.study.document, **({"data_path": begun["data_path"]} if trial.ckpt_path else {})},
             training=claim.cell.config,
             stage=claim.stage.name,
             cell=claim.cell.name,
@@ -197,7 +237,8 @@ class Worker:
             epochs=int(claim.cell.config["epochs"]),
             folder=str(context.home.attempt(claim.study.name, trial.number, trial.fence).folder),
             device=self._slot.device.name,
-            threads=int(known_threads) if known_threads else self._slot.threads,
+            threads=int(known_threads) if known_threads else cores,
+            cores=cores,
             prunes=context.steering.prunes(claim),
             until=below[0] if below else pruned,
             floor=floor,
@@ -208,4 +249,19 @@ class Worker:
             limit_s=context.trial_limit_s,
             memory_limit_mb=context.options.memory_limit_mb,
             disk_retry_s=context.options.disk_retry_s,
+            lease_s=context.options.lease_s,
+            profiles=dict(context.profiles),
+            images=str(cache) if (cache := ImageCache.resolve(context.home).folder) else None,
         )
+
+
+def _begun(trial: TrialRecord) -> Json:
+    """`data_path` and `threads` that a trial which has begun goes on with, however the study was edited since."""
+    if trial.ckpt_path is None or {"data_path", "threads"} <= trial.provenance.keys():
+        return trial.provenance
+    # Its start was never told while the ledger was away, or there was no choice yet: then it was the stock one.
+    try:
+        asked = TrialOrder.read(AttemptPaths(Path(trial.ckpt_path).parent).order)
+    except (OSError, ValueError, KeyError, TypeError):
+        return {"data_path": STOCK, **trial.provenance}
+    return {"data_path": asked.study.get("data_path", STOCK), "threads": asked.threads, **trial.provenance}

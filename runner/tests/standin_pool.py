@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,12 +18,16 @@ from rich.console import Console
 
 from posestudy.home import Home
 from posestudy.ledger import Ledger
-from posestudy.ledger.records import Change, CloseStage, CloseStudy, NewCell, OpenStage, Snapshot, TrialRecord
+from posestudy.ledger.records import Change, Claim, CloseStage, CloseStudy, NewCell, OpenStage, Snapshot, TrialRecord
 from posestudy.vocabulary import TrialState
 from posestudy_runner.context import PoolOptions
+from posestudy_runner.devices import Device
 from posestudy_runner.display import LineDisplay
+from posestudy_runner.order import TrialOrder
 from posestudy_runner.pool import Goal, Pool
+from posestudy_runner.slots import Slot
 from posestudy_runner.steering import Steering
+from posestudy_runner.worker import Worker
 
 STUDY = "standin"
 METRIC = "coco/AP"
@@ -112,6 +117,15 @@ def _run(pool: Pool, workers: int) -> None:
         pool.run(workers)
     except Exception as error:  # noqa: BLE001 - shown by the test
         threading.current_thread().error = error  # type: ignore[attr-defined]
+
+
+def ordered(home: Home, ledger: Ledger, claim: Claim, *, threads: int) -> TrialOrder:
+    """What a worker with a CPU slot asks of the trial process for `claim`."""
+    context: Any = SimpleNamespace(
+        ledger=ledger, study=STUDY, home=home, metric=METRIC, direction="more", trial_limit_s=None,
+        options=PoolOptions(), steering=SimpleNamespace(prunes=lambda claim: False), profiles={},
+    )  # fmt: skip
+    return Worker(context, Slot(0, Device("cpu", "cpu"), threads)).order(claim)
 
 
 def until(condition: Callable[[], Any], limit_s: float = 60.0) -> Any:

@@ -54,7 +54,8 @@ def train(order: TrialOrder, control: Control) -> Ending:
     if order.until is not None:
         return Ending(Outcome.PRUNED, f"pruned after epoch {order.until}")
     if "profile" in order.training:
-        control.say({"type": "profiled", "profile": order.training["profile"]})
+        measured = {"profile": order.training["profile"], "network": order.training.get("network")}
+        control.say({"type": "profiled", **measured})
     return Ending(Outcome.COMPLETED, None, 12.5)
 
 

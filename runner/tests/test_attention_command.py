@@ -153,7 +153,7 @@ def test_files_that_do_not_go_together_are_told(
     Path("text.py").write_text("model = 3")
     other = write_config(tmp_path / "other.py", data, "transpose-r-a3")
     for given, said in (
-        ([config, "text.pth"], "the weights text.pth do not fit"),
+        ([config, "text.pth"], "text.pth is not a file of weights"),
         ([str(other), checkpoint], "do not fit"),
         (["text.py", checkpoint], "text.py makes no MMPose model"),
         ([checkpoint, config], "makes no MMPose model"),

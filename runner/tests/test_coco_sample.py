@@ -77,7 +77,7 @@ stages:
 def learn_by_heart(study: Study, weights: Path) -> None:
     """Fit the network to the fourteen people of the sample as they are, and keep it."""
     init_default_scope("mmpose")
-    config = mmpose_config.build(study, study.baseline, 0)
+    config = mmpose_config.on_stock_data_path(mmpose_config.build(study, study.baseline, 0))
     dataset = DATASETS.build({**config["train_dataloader"]["dataset"], "test_mode": False})
     torch.manual_seed(0)
     torch.set_num_threads(1)
@@ -105,7 +105,7 @@ def test_true_boxes_and_a_detectors_on_four_photographs(tmp_path: Path) -> None:
     (root / "info.json").write_text(json.dumps(without))
     file = tmp_path / "sample.yaml"
     file.write_text(STUDY.format(root=root))
-    (root / "by_heart.pth").touch()
+    torch.save({}, root / "by_heart.pth")
     loaded = load(file)
     learn_by_heart(loaded, root / "by_heart.pth")
     assert problems(loaded) == []

@@ -104,3 +104,16 @@ def test_a_request_to_stop_and_the_time_limit_end_the_next_step(tmp_path: Path) 
     _, late = pair(tmp_path / "late", limit_s=-1.0)
     with pytest.raises(TimeLimit):
         late.check()
+
+
+def test_time_on_a_full_disk_is_not_the_trials_time(tmp_path: Path) -> None:
+    _, control = pair(tmp_path, limit_s=0.3, disk_retry_s=0.5)
+    left = [errno.ENOSPC]
+
+    def write() -> None:
+        if left:
+            raise OSError(left.pop(), "No space left on device")
+
+    control.written(write)
+    control.check()
+    assert control.waited_s >= 0.5

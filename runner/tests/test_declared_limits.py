@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
-from standin_pool import STUDY, Standin, advance
+from standin_pool import STUDY, Standin, advance, ordered
 
 from posestudy.home import Home
 from posestudy.ledger import Ledger
 from posestudy.ledger.records import Checkpoint, TrialRecord, ValueRecord
 from posestudy.settings import Settings
 from posestudy.vocabulary import AttemptEnd, Direction, Outcome
-from posestudy_runner.context import PoolOptions
-from posestudy_runner.devices import Device
 from posestudy_runner.floor import missed, missed_before
 from posestudy_runner.launching import run_study
 from posestudy_runner.outcomes import classify
-from posestudy_runner.slots import Slot
-from posestudy_runner.worker import Worker
 from posestudy_studies.drawn_cats import draw
 from posestudy_studies.file import load
 
@@ -141,10 +136,6 @@ def test_a_trial_killed_between_the_missed_floor_and_its_end_is_only_ended(home:
     sqlite_ledger.release(killed.trial.uid, killed.trial.fence, AttemptEnd.LOST, "killed")
     claim = sqlite_ledger.claim(STUDY, "v", 60.0)
     assert claim is not None
-    context = SimpleNamespace(
-        ledger=sqlite_ledger, study=STUDY, home=home, metric="coco/AP", direction="more", trial_limit_s=None,
-        options=PoolOptions(), steering=SimpleNamespace(prunes=lambda claim: False),
-    )  # fmt: skip
-    order = Worker(context, Slot(0, Device("cpu", "cpu"), 1)).order(claim)
+    order = ordered(home, sqlite_ledger, claim, threads=1)
     assert (order.last_epoch, order.resume) == (1, (saved,))
     assert "worse than the declared floor" in str(order.missed)

@@ -47,12 +47,21 @@ def test_visible_gpus_are_numbered_as_torch_does(visible, names, monkeypatch: py
         assert [device.name for device in devices.devices()] == ["cpu"]
 
 
-def test_a_gpu_that_torch_cannot_use_is_not_used() -> None:
+@pytest.mark.parametrize(
+    ("visible", "named"), [(None, False), ("", False), ("0", False), ("GPU-8f6e", False), ("MIG-8f6e,MIG-9", True)]
+)
+def test_slices_of_a_gpu_are_told_from_gpus(visible, monkeypatch: pytest.MonkeyPatch, *, named: bool) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert devices.names_mig_slices() is named
+
+
+def test_gpus_are_those_of_torch_in_its_order() -> None:
     cpu = Device("cpu", "2 cores")
-    listed = [Device("cuda:0", "A"), Device("cuda:1", "B")]
-    assert usable_devices(listed, [], cpu) == [cpu]
-    assert usable_devices(listed, ["A"], cpu) == listed[:1]
-    assert usable_devices([cpu], [], cpu) == [cpu]
+    assert usable_devices({"gpus": [], "uuids": []}, cpu) == [cpu], "the driver may list some that torch cannot use"
+    found = {"gpus": ["B", "A"], "uuids": ["u-b", None]}
+    assert usable_devices(found, cpu) == [Device("cuda:0", "B", "u-b"), Device("cuda:1", "A", None)]
 
 
 def test_workers_are_dealt_over_devices_and_share_the_cores() -> None:

@@ -11,8 +11,9 @@ from posestudy.commands.app import main
 from posestudy.errors import PoseStudyError
 from posestudy.home import Home
 from posestudy.ledger import Ledger
+from posestudy.ledger.records import Change, Snapshot, WithdrawStages
 from posestudy.vocabulary import AttemptEnd, Direction, Outcome, TrialState
-from posestudy_runner.commands import parse_outcomes
+from posestudy_runner.commands import parse_outcomes, parse_per_gpu
 from posestudy_runner.context import owner_name
 from posestudy_runner.engines import engine
 from posestudy_runner.launching import changes, exit_code, free_dead_leases, put_study, summary
@@ -33,6 +34,10 @@ stages:
 """
 
 
+def test_trials_per_gpu_are_a_number_or_left_to_the_measurements() -> None:
+    assert [parse_per_gpu(text) for text in (None, "auto", "3")] == [None, "auto", 3]
+
+
 def test_a_missing_data_set_ends_the_launch_with_nothing_done(
     tmp_path: Path, home: Home, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -49,6 +54,8 @@ def test_a_missing_data_set_ends_the_launch_with_nothing_done(
         (["--start", "thread"], "forkserver, spawn"),
         (["--retry", "faild"], "did you mean 'failed'?"),
         (["--workers", "0"], "workers"),
+        (["--per-gpu", "0"], "auto or a number from 1"),
+        (["--per-gpu", "many"], "found 'many'"),
     ],
 )
 def test_wrong_options_are_named(
@@ -56,6 +63,30 @@ def test_wrong_options_are_named(
 ) -> None:
     assert main(["--home", str(home.root), "launch", str(tmp_path / "s.yaml"), *options]) == 2
     assert named in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "named"),
+    [
+        ("POSESTUDY_WITHOUT", "image_cahce", "did you mean 'image_cache'?"),
+        ("POSESTUDY_IMAGE_CACHE_GB", "much", "expected a number of gigabytes"),
+    ],
+)
+def test_wrong_variables_are_named_before_anything_is_done(
+    variable: str,
+    value: str,
+    named: str,
+    tmp_path: Path,
+    home: Home,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv(variable, value)
+    file = tmp_path / "s.yaml"
+    file.write_text(YAML.format(root=tmp_path))
+    assert main(["--home", str(home.root), "launch", str(file)]) == 2
+    assert named in capsys.readouterr().err
+    assert not home.database.exists()
 
 
 def test_an_unknown_engine_names_the_known_ones() -> None:
@@ -163,6 +194,45 @@ def test_an_edited_study_keeps_what_matches_and_says_how_much(tmp_path: Path, sq
     assert [cells[t.cell_id] for t in waiting] == [{"sigma": 3.0}]
     train_all(ledger, "edited")
     assert ledger.study("edited").state == "closed"
+
+
+def test_what_is_kept_may_be_edited_and_an_older_study_did_not_know_it(tmp_path: Path, sqlite_ledger: Ledger) -> None:
+    ledger, study = sqlite_ledger, loaded(tmp_path, SMALL)
+    older = study.model_dump(mode="json", exclude={"retention", "checkpoint"})
+    ledger.put_study("edited", older, SMALL)
+    train_all(ledger, "edited")
+    before = ledger.snapshot("edited").trials
+    assert list(put_study(ledger, study, SMALL)) == []
+    text = SMALL + "retention: best\ncheckpoint: {min_interval_s: 60}\n"
+    assert list(put_study(ledger, loaded(tmp_path, text), text)) == [
+        "changed since the last launch: checkpoint.min_interval_s: 0.0 -> 60.0",
+        "changed since the last launch: retention: 'best_and_last' -> 'best'",
+    ]
+    assert ledger.snapshot("edited").trials == before
+    assert ledger.study("edited").document["retention"] == "best"
+
+
+def test_two_launches_of_edited_files_at_once_plan_by_the_one_that_stays(
+    tmp_path: Path, sqlite_ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = sqlite_ledger
+    list(put_study(ledger, loaded(tmp_path, SMALL), SMALL))
+    train_all(ledger, "edited")
+    mine = SMALL.replace("sigma: [1.0, 1.5]", "sigma: [1.5, 3.0]")
+    theirs = loaded(tmp_path, SMALL.replace("sigma: [1.0, 1.5]", "sigma: [1.5, 2.5]"))
+    edits = [theirs.model_dump(mode="json")]
+
+    def slow(snapshot: Snapshot) -> list[Change]:
+        wanted = study_advance(snapshot)
+        if edits:
+            ledger.put_study("edited", edits.pop(), "", withdraw=WithdrawStages(1))
+        return wanted
+
+    monkeypatch.setattr("posestudy_runner.launching.advance", slow)
+    list(put_study(ledger, loaded(tmp_path, mine), mine))
+    levels = [cell.levels for cell in ledger.snapshot("edited").cells if "sigma" in cell.levels]
+    assert {"sigma": 2.5} in levels
+    assert {"sigma": 3.0} not in levels
 
 
 def test_a_study_made_of_logs_is_not_launched_over(tmp_path: Path, sqlite_ledger: Ledger) -> None:

@@ -14,6 +14,7 @@ from posestudy_runner import plugin  # noqa: F401
 
 import torch  # isort: skip
 
+from posestudy import sealed_json
 from posestudy.commands.app import main
 from posestudy.home import Home
 from posestudy_runner import kept_profiles, models_list, named_models
@@ -93,8 +94,9 @@ def test_what_was_counted_once_is_not_counted_again(
     assert listed(capsys) == first
     assert calls == []
     # Another torch may count otherwise, and another network is another one.
-    kept = json.loads(few_models.model_counts.read_text())
-    few_models.model_counts.write_text(json.dumps({**kept, "versions": {"torch": "1.0"}}))
+    kept = sealed_json.read(few_models.model_counts)
+    assert kept is not None
+    sealed_json.write(few_models.model_counts, {**kept, "versions": {"torch": "1.0"}})
     assert listed(capsys)["resnet50"]["computed"]["parameters"] == 7
     assert calls == list(NAMES)
     few_models.model_counts.write_text("no JSON")

@@ -9,6 +9,7 @@ import pytest
 import torch
 from mmengine.optim import OptimWrapper
 
+from posestudy_runner.epoch_loop import Position
 from posestudy_runner.plugin import EpochwiseAccumulationHook
 
 SAMPLES = torch.tensor([[1.0], [2.0], [4.0], [8.0], [16.0]])
@@ -40,6 +41,18 @@ def test_an_update_takes_the_mean_of_its_samples_also_where_they_are_fewer() -> 
     # The gradient of a sample is the sample.
     assert train(*made(2), range(1)) == [0.0, -1.5, -1.5, -7.5, -23.5]
     assert train(*made(8), range(1)) == [0.0] * 4 + [pytest.approx(-31 / 5)]
+
+
+def test_resumed_within_an_epoch_equals_undisturbed() -> None:
+    undisturbed, weight = made(2)
+    train(undisturbed, weight, range(2))
+    runner: Any = SimpleNamespace(train_dataloader=SAMPLES, train_loop=SimpleNamespace(position=Position(4)))
+    resumed, other = made(2, start=-23.5 - 7.5, done=9)
+    runner.optim_wrapper = resumed
+    EpochwiseAccumulationHook().before_train_epoch(runner)
+    resumed.update_params(other(SAMPLES[4]).sum())
+    # The fifth sample makes an update of its own, whole: -16.
+    assert other.weight.item() == weight.weight.item() == -47.0
 
 
 def test_resumed_after_an_epoch_equals_undisturbed() -> None:

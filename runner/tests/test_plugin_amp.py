@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 
@@ -45,6 +47,36 @@ def test_state_of_an_accelerator_loads_on_a_cpu() -> None:
     _, other = wrapper()
     other.load_state_dict({**state, "loss_scaler": {"scale": 65536.0}})
     assert torch.equal(other.state_dict()["state"][0]["exp_avg"], state["state"][0]["exp_avg"])
+
+
+def scaled() -> tuple[torch.nn.Linear, DeviceAmpOptimWrapper]:
+    """As on an accelerator with float16, but for the place: MMEngine asks for a GPU only when it is made."""
+    model, amp = wrapper()
+    amp.on_cpu, amp._scale_update_param = False, None
+    amp.loss_scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10, growth_interval=3)
+    return model, amp
+
+
+def test_the_loss_scaler_goes_on_where_it_was() -> None:
+    def step(model: torch.nn.Linear, amp: DeviceAmpOptimWrapper, factor: float) -> None:
+        amp.update_params(model(torch.ones(3, 4)).square().mean() * factor)
+
+    # Grown after three, shrunk by one that overflows, and on the way to grow again.
+    factors = [1.0, 1.0, 1.0, float("inf"), 1.0, 1.0, 1.0, 1.0]
+    model, amp = scaled()
+    for factor in factors[:6]:
+        step(model, amp, factor)
+    state, weights = copy.deepcopy(amp.state_dict()), copy.deepcopy(model.state_dict())
+    assert (state["loss_scaler"]["scale"], state["loss_scaler"]["_growth_tracker"]) == (2.0**10, 2)
+    resumed, other = scaled()
+    resumed.load_state_dict(weights)
+    other.load_state_dict(state)
+    for factor in factors[6:]:
+        step(model, amp, factor)
+        step(resumed, other, factor)
+    assert other.state_dict()["loss_scaler"] == amp.state_dict()["loss_scaler"]
+    assert amp.state_dict()["loss_scaler"]["scale"] == 2.0**11
+    assert torch.equal(resumed.weight, model.weight)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

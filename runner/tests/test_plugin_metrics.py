@@ -122,7 +122,7 @@ def test_float32_metrics_reach_the_ledger() -> None:
 
 def test_an_error_that_is_no_number_means_that_training_diverged() -> None:
     order: Any = SimpleNamespace(metric="nme", direction="less", device="cpu", floor=None, prunes=False)
-    reporter = EpochReporter(order, SimpleNamespace(), SimpleNamespace())
+    reporter = EpochReporter(order, SimpleNamespace(), SimpleNamespace(keep_predictions=lambda: None))
     with pytest.raises(FloatingPointError, match="nme was nan after epoch 3"):
         reporter.after_val_epoch(SimpleNamespace(epoch=3), {"NME": np.float32("nan"), "PCK": 0.0})
 

@@ -87,7 +87,7 @@ def test_boxes_are_found_by_name_or_number(tmp_path: Path, given: Any, image: st
         ('{"annotations": 3}', "found dict"),
         ('[{"image_id": 1, "bbox": [1, 2, 3]}]', r"\[0\].bbox"),
         ('[{"image_id": 1, "bbox": [1, 2, 3, 0]}]', "above 0"),
-        ('[{"image_id": 1, "bbox": [1, 2, NaN, 3]}]', "above 0"),
+        ('[{"image_id": 1, "bbox": [1, 2, NaN, 3]}]', "width, height"),
         ('[{"image_id": 1, "bbox": [1, 2, 3, 4], "score": 7}]', "from 0 to 1"),
         ('[{"bbox": [1, 2, 3, 4]}]', "no image"),
         ("[3]", r"\[0\].bbox"),

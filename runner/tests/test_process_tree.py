@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -55,6 +56,12 @@ def order(folder: Path, **training: Any) -> TrialOrder:
         device="cpu",
         threads=1,
     )
+
+
+def close_all_and_leave() -> None:
+    os.closerange(3, 1024)
+    time.sleep(0.3)
+    os._exit(3)
 
 
 def messages_until_end(process: TrialProcess) -> list[str]:
@@ -200,6 +207,14 @@ def test_a_trial_that_hears_no_beginning_does_nothing(starter: Starter, tmp_path
     assert not (tmp_path / "pid").exists()
 
 
+@pytest.mark.parametrize("method", list(StartMethod))
+def test_a_process_that_closed_its_files_before_it_ended_has_its_exit_code(method: StartMethod) -> None:
+    """As every dying process does: the sentinel of `spawn` closes before the process can be reaped."""
+    with Starter(method, None) as starter:
+        process = starter.start(close_all_and_leave, (), "child")
+        assert starter.exit_code(process, 60) == 3
+
+
 def test_only_owners_of_this_machine_that_are_gone_count_as_dead() -> None:
     here = owner_name(0)
     host, boot, pid, ticks, slot = here.split("/")
@@ -241,3 +256,16 @@ def test_spawn_starts_trials_too(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, str(script), str(path)], capture_output=True, text=True, timeout=120)
     assert "'outcome': 'completed'" in done.stdout, done.stderr
     assert done.stdout.rstrip().endswith(" 0")
+
+
+def test_a_worker_that_is_dead_and_not_yet_reaped_is_dead() -> None:
+    """In a container whose first process reaps nobody it stays so."""
+    child = subprocess.Popen(["sleep", "600"])
+    ticks = Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[19]
+    host, boot, *_ = owner_name(0).split("/")
+    owner = f"{host}/{boot}/{child.pid}/{ticks}/0"
+    assert not owner_is_dead(owner)
+    child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert owner_is_dead(owner)
+    child.wait()

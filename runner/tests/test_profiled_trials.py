@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,21 @@ def test_a_real_trial_has_a_profile_in_ledger_and_mlflow(tmp_path: Path, data: P
     assert points["profile/latency_p50_ms"] == profile["latency_p50_ms"]
     assert card.tags["posestudy.profiled_on"].startswith(profile["device_name"])
     assert not any(name.startswith("profile") for v in run.ledger.snapshot("tiny").values for name in v.metrics)
+
+
+@pytest.mark.slow
+def test_one_network_is_measured_once_a_pool_and_all_was_imported_before(tmp_path: Path, data: Path) -> None:
+    run = study(tmp_path, data, "{first: {sigma: 1.5}, second: {sigma: 2.0}}")
+    run.pool(target="importing_trial:main").run(1)
+    first, second = run.trials()
+    assert (first.outcome, second.outcome) == (Outcome.COMPLETED, Outcome.COMPLETED)
+    assert first.profile is not None
+    assert second.profile == first.profile, "latencies measured twice are never equal"
+    found = json.loads((run.home.attempt("tiny", second.number, 1).folder / "imported.json").read_text())
+    assert found["frozen"] > 100_000, "what the preload made is out of the garbage collector's sight"
+    anew = [name for name in found["imported"] if not name.startswith("torch.")]
+    assert anew == [], "the preload could have imported it once for all"
+    assert len(found["imported"]) < 10, found["imported"]
 
 
 @pytest.mark.slow

@@ -71,7 +71,7 @@ def importable_target(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("cats")
-    draw(root, train=8, val=4, seed=1, size_px=64)
+    draw(root, train=64, val=4, seed=1, size_px=64)
     return root
 
 
@@ -241,10 +241,10 @@ def test_what_the_home_has_trained_is_not_trained_again_but_with_fresh(
 
 
 def test_every_outcome_is_recognised_and_the_pool_goes_on(tmp_path: Path, data: Path) -> None:
-    (tmp_path / "text.pth").write_text("these are no weights")
+    (tmp_path / "torn.pth").write_bytes(b"PK\x03\x04 these are no weights")
     variants = (
         "{diverges: {optimizer.lr: 1.0e+10}, eats: {input_size: [4096, 4096]}, "
-        "breaks: {init: text.pth}, works: {sigma: 1.5}}"
+        "breaks: {init: torn.pth}, works: {sigma: 1.5}}"
     )
     run = study(tmp_path, data, variants)
     run.pool(memory_limit_mb=3000).run(1)

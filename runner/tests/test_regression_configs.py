@@ -8,7 +8,7 @@ import pytest
 from mmengine.config import Config
 
 from posestudy_studies import mmpose_layouts
-from posestudy_studies.mmpose_config import build
+from posestudy_studies.mmpose_config import build, on_stock_data_path
 from posestudy_studies.spec import Study
 
 SCHEDULE = {"warmup_iters": 500, "warmup_ratio": 0.001, "milestones": [170, 200], "gamma": 0.1}
@@ -110,7 +110,7 @@ def test_a_study_says_mmposes_own_config(name: str, chosen: Study) -> None:
     folder = mmpose_layouts._folder()
     assert folder is not None
     theirs = Config.fromfile(folder.parents[1] / f"{name}.py").to_dict()
-    ours = build(chosen, chosen.baseline, 0)
+    ours = on_stock_data_path(build(chosen, chosen.baseline, 0))
 
     head = theirs["model"]["head"]
     defaults = {

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 from posestudy.errors import Problem
+from posestudy_studies.coco_values import (
+    Unusable,
+    is_area,
+    is_encodable,
+    is_id,
+    is_length,
+    is_number,
+    is_whole,
+    json_of,
+)
 from posestudy_studies.layouts import BoxFrom
 from posestudy_studies.mistakes import show
 
+_AREA = "the instance's area in square pixels, above 0"
 _SQUARE = "boxes are made of center and scale; dataset.box_from: bbox takes them from bbox"
 
 
@@ -23,6 +32,8 @@ class SplitFacts:
     Attributes:
         images, instances: how many images it lists and how many annotations with at least one labelled keypoint.
         without_pair: how many of these lack a label at one of the keypoints that normalise errors.
+        usable: how many of the instances training and evaluation do not skip; of a test split those with a box.
+        ids: of the images.
         files: place in the file and `file_name` of every image.
         paths: resolved image paths, filled in by whoever knows the folder.
     """
@@ -30,6 +41,8 @@ class SplitFacts:
     images: int
     instances: int
     without_pair: int = 0
+    usable: int = 0
+    ids: frozenset[int] = frozenset()
     files: list[tuple[str, str]] = field(default_factory=list)
     paths: set[Path] = field(default_factory=set)
 
@@ -52,7 +65,7 @@ class Needs:
 class _Checker:
     def __init__(self, path: Path, layout: str, count: int, needs: Needs) -> None:
         self.path, self.layout, self.count, self.needs = path, layout, count, needs
-        self.without_pair = 0
+        self.without_pair = self.usable = 0
         self.problems: list[Problem] = []
 
     def wrong(self, place: str, found: str, expected: str, hint: str = "") -> None:
@@ -70,16 +83,16 @@ class _Checker:
                 continue
             identity, name = image.get("id"), image.get("file_name")
             width, height = image.get("width"), image.get("height")
-            if not _whole(identity):
-                self.wrong(f"{place}.id", show(identity), "a whole number")
+            if not is_id(identity):
+                self.wrong(f"{place}.id", show(identity), "a whole number from 0")
                 continue
             if identity in sizes:
                 self.wrong(f"{place}.id", f"{identity} a second time", "an id of its own for every image")
-            if not (_whole(width) and _whole(height) and width > 0 and height > 0):
+            if not (is_length(width) and is_length(height)):
                 self.wrong(place, f"width {show(width)} and height {show(height)}", "the image's size in pixels")
                 width = height = 0
             sizes[identity] = (width, height)
-            if not isinstance(name, str) or not name or "\0" in name:
+            if not isinstance(name, str) or not name or not is_encodable(name):
                 self.wrong(f"{place}.file_name", show(name), "the name of an image file")
                 continue
             if name in names:
@@ -88,7 +101,9 @@ class _Checker:
             files.append((f"{place}.file_name", name))
         return sizes, files
 
-    def annotations(self, annotations: list[Any], sizes: dict[int, tuple[int, int]], *, evaluated: bool) -> int:
+    def annotations(
+        self, annotations: list[Any], sizes: dict[int, tuple[int, int]], categories: set[int], *, evaluated: bool
+    ) -> int:
         """How many instances can be trained on or evaluated."""
         ids: set[int] = set()
         instances = 0
@@ -98,26 +113,77 @@ class _Checker:
                 self.wrong(place, show(annotation), "a mapping with id, image_id, bbox and keypoints")
                 continue
             identity, image = annotation.get("id"), annotation.get("image_id")
-            if not _whole(identity):
-                self.wrong(f"{place}.id", show(identity), "a whole number")
+            if not is_id(identity):
+                self.wrong(f"{place}.id", show(identity), "a whole number from 0")
             elif identity in ids:
                 self.wrong(f"{place}.id", f"{identity} a second time", "an id of its own for every annotation")
             else:
                 ids.add(identity)
-            if not _whole(image) or image not in sizes:
+            if not is_whole(image) or image not in sizes:
                 self.wrong(f"{place}.image_id", show(image), "the id of an image in this file")
             if self.needs.box_from == "center_scale":
                 self._square(place, annotation)
             else:
-                size = sizes.get(image, (0, 0)) if _whole(image) else (0, 0)
+                size = sizes.get(image, (0, 0)) if is_whole(image) else (0, 0)
                 self._box(f"{place}.bbox", annotation.get("bbox"), size)
-            instances += self._keypoints(f"{place}.keypoints", annotation.get("keypoints"))
+            labelled = self._keypoints(f"{place}.keypoints", annotation.get("keypoints"))
+            instances += labelled
+            self.usable += labelled and _is_used(annotation)
+            category = annotation.get("category_id")
+            if not is_whole(category) or (categories and category not in categories):
+                self.wrong(f"{place}.category_id", show(category), "the id of a category in this file")
             if evaluated and self.needs.coco:
                 self._evaluated(place, annotation)
+            elif "area" in annotation and not is_area(annotation["area"]):
+                self.wrong(f"{place}.area", show(annotation["area"]), _AREA)
         return instances
 
+    def categories(self, categories: Any) -> set[int]:
+        """Their ids; empty where they cannot be told."""
+        if not isinstance(categories, list) or not categories:
+            self.wrong("categories", show(categories), "a list with one category and its keypoints")
+            return set()
+        ids: set[int] = set()
+        for i, category in enumerate(categories):
+            identity = category.get("id") if isinstance(category, dict) else None
+            if not is_id(identity):
+                what = show(category if identity is None else identity)
+                self.wrong(f"categories[{i}]", what, "a mapping with an id, a whole number from 0, and a name")
+            else:
+                ids.add(identity)
+        return ids
+
+    def boxes(self, annotations: Any, sizes: dict[int, tuple[int, int]]) -> None:
+        """Checks annotations whose boxes are predicted; they need no keypoints."""
+        if not isinstance(annotations, list):
+            self.wrong("annotations", show(annotations), "a list of annotations")
+            return
+        for i, annotation in enumerate(annotations):
+            place = f"annotations[{i}]"
+            if not isinstance(annotation, dict):
+                self.wrong(place, show(annotation), "a mapping with id, image_id, category_id and bbox")
+                continue
+            image = annotation.get("image_id")
+            rules = {
+                "id": (is_id(annotation.get("id")), "a whole number from 0"),
+                "image_id": (is_whole(image) and image in sizes, "the id of an image in this file"),
+                "category_id": (is_whole(annotation.get("category_id")), "a whole number"),
+                "area": ("area" not in annotation or is_area(annotation["area"]), _AREA),
+            }
+            for key, (good, expected) in rules.items():
+                if not good:
+                    self.wrong(f"{place}.{key}", show(annotation.get(key)), expected)
+            if self.needs.box_from == "center_scale":
+                self._square(place, annotation)
+                self.usable += 1
+            elif "bbox" in annotation:
+                self._box(f"{place}.bbox", annotation["bbox"], sizes.get(image, (0, 0)) if is_whole(image) else (0, 0))
+                self.usable += 1
+            if annotation.get("keypoints"):
+                self._keypoints(f"{place}.keypoints", annotation["keypoints"])
+
     def _box(self, place: str, box: Any, size: tuple[int, int]) -> None:
-        if not isinstance(box, list) or len(box) != 4 or not all(_number(v) for v in box):
+        if not isinstance(box, list) or len(box) != 4 or not all(is_number(v) for v in box):
             self.wrong(place, show(box), "[x, y, width, height] in pixels")
             return
         x, y, width, height = box
@@ -129,9 +195,9 @@ class _Checker:
     def _square(self, place: str, annotation: dict[str, Any]) -> None:
         """What MMPose's face data sets make a box of."""
         center, scale = annotation.get("center"), annotation.get("scale")
-        if not isinstance(center, list) or len(center) != 2 or not all(_number(v) for v in center):
+        if not isinstance(center, list) or len(center) != 2 or not all(is_number(v) for v in center):
             self.wrong(f"{place}.center", show(center), "[x, y] in pixels", _SQUARE)
-        if not _number(scale) or scale <= 0:
+        if not is_number(scale) or scale <= 0:
             self.wrong(f"{place}.scale", show(scale), "the box's side in units of 200 pixels, above 0", _SQUARE)
 
     def _keypoints(self, place: str, keypoints: Any) -> bool:
@@ -143,7 +209,7 @@ class _Checker:
             expected = f"{numbers} ({self.count} keypoints of layout '{self.layout}' x 3: x, y, visibility)"
             self.wrong(place, f"{len(keypoints)} numbers", expected, "is dataset.keypoints the right layout?")
             return False
-        if not all(_number(v) for v in keypoints) or any(v not in (0, 1, 2) for v in keypoints[2::3]):
+        if not all(is_number(v) for v in keypoints) or any(v not in (0, 1, 2) for v in keypoints[2::3]):
             self.wrong(place, "values that are no keypoints", "finite x, y in pixels, visibility 0, 1 or 2")
             return False
         labelled = any(keypoints[2::3])
@@ -154,9 +220,9 @@ class _Checker:
     def _evaluated(self, place: str, annotation: dict[str, Any]) -> None:
         """COCO's own evaluation reads these three and stops with a KeyError without them."""
         rules: dict[str, tuple[Callable[[Any], bool], str]] = {
-            "area": (lambda v: _number(v) and v > 0, "the instance's area in square pixels, above 0"),
+            "area": (is_area, _AREA),
             "iscrowd": (lambda v: v in (0, 1), "0 or 1"),
-            "num_keypoints": (_whole, "the number of labelled keypoints"),
+            "num_keypoints": (is_whole, "the number of labelled keypoints"),
         }
         for key, (good, expected) in rules.items():
             if not good(annotation.get(key)):
@@ -179,45 +245,39 @@ def inspect_annotations(
         The facts, or None where the file cannot be used at all; and the problems.
     """
     checker, where = _Checker(path, layout, count, needs), f"dataset.{split}.annotations"
-    data = _json(checker, path, where)
+    try:
+        data = json_of(path)
+    except Unusable as error:
+        checker.wrong(where, error.found, error.expected or "COCO keypoint JSON", error.hint)
+        return None, checker.problems
     if not isinstance(data, dict) or not isinstance(data.get("images"), list):
-        if not checker.problems:
-            checker.wrong(where, show(data), "COCO keypoint JSON: a mapping with images, annotations and categories")
+        checker.wrong(where, show(data), "COCO keypoint JSON: a mapping with images, annotations and categories")
         return None, checker.problems
     sizes, files = checker.images(data["images"])
     instances, annotations = 0, data.get("annotations")
     if split != "test":
-        if not isinstance(data.get("categories"), list) or not data["categories"]:
-            checker.wrong("categories", show(data.get("categories")), "a list with one category and its keypoints")
+        categories = checker.categories(data.get("categories"))
         if isinstance(annotations, list):
-            instances = checker.annotations(annotations, sizes, evaluated=split == "val")
+            instances = checker.annotations(annotations, sizes, categories, evaluated=split == "val")
         else:
             checker.wrong("annotations", show(annotations), "a list of annotations")
     if not data["images"]:
         checker.wrong(where, "an empty split (no images)", "at least one image")
-    elif split != "test" and not instances and not checker.problems:
+    elif split == "test":
+        if "categories" in data and not isinstance(data["categories"], list):
+            checker.wrong("categories", show(data["categories"]), "a list of categories")
+        if annotations is not None:
+            checker.boxes(annotations, sizes)
+    elif not instances and not checker.problems:
         checker.wrong(where, "an empty split (no instance with a labelled keypoint)", "at least one")
-    return SplitFacts(len(data["images"]), instances, checker.without_pair, files), checker.problems
+    elif not checker.usable and not checker.problems:
+        expected = "at least one instance with `iscrowd` 0, `num_keypoints` above 0 and a keypoint on the image"
+        checker.wrong(where, "no instance that MMPose uses", expected)
+    facts = SplitFacts(len(data["images"]), instances, checker.without_pair, checker.usable, frozenset(sizes), files)
+    return facts, checker.problems
 
 
-def _json(checker: _Checker, path: Path, where: str) -> Any:
-    try:
-        return json.loads(path.read_bytes())
-    except FileNotFoundError:
-        checker.wrong(where, "no such file", "COCO keypoint JSON")
-    except OSError as error:
-        checker.wrong(where, str(error.strerror), "a readable file")
-    except json.JSONDecodeError as error:
-        place = f"line {error.lineno} column {error.colno}"
-        checker.wrong(where, f"no JSON ({error.msg} in {place})", "COCO keypoint JSON")
-    except (ValueError, RecursionError) as error:
-        checker.wrong(where, f"no JSON ({type(error).__name__})", "COCO keypoint JSON")
-    return None
-
-
-def _whole(value: Any) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _number(value: Any) -> TypeGuard[float]:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+def _is_used(annotation: dict[str, Any]) -> bool:
+    """Whether MMPose's data sets keep an instance with labelled keypoints and a box."""
+    xs_and_ys = [v for i, v in enumerate(annotation["keypoints"]) if i % 3 < 2]
+    return not annotation.get("iscrowd") and annotation.get("num_keypoints") != 0 and max(xs_and_ys) > 0

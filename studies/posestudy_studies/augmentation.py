@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, Strict, field_validator
 
-from posestudy_studies.fields import Model, Probability, refuse
+from posestudy_studies.fields import Model, Probability, check_arguments, refuse
 
 Range = Annotated[tuple[float, float], Strict(False)]
 
@@ -67,6 +67,7 @@ class Albumentations(Model):
             p = (step.model_extra or {}).get("p", 0.5)
             if isinstance(p, bool) or not isinstance(p, int | float) or not 0 <= p <= 1:
                 raise refuse(f"p: {p!r} of {step.type}", "a probability from 0 to 1")
+            check_arguments(step.model_extra or {}, step.type)
         return value
 
     def plain(self) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from posestudy import given_paths
 from posestudy.errors import InputError, PoseStudyError, Problem
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def init(
 
     from posestudy_studies import editor_schema
 
-    if file.exists() and not force:
+    if given_paths.exists(file) and not force:
         raise InputError([Problem(str(file), 0, 0, "", "a file of that name", "a new file", "--force replaces it")])
     schema = file.with_name("study.schema.json")
     text = files("posestudy_studies").joinpath("template.yaml").read_text(encoding="utf-8")
@@ -45,13 +46,14 @@ def init(
 
 def check(study: StudyFile, as_json: AsJson = False, sets: Sets = None) -> None:
     """Print every mistake of a study file and of its data set."""
-    from posestudy_studies import dataset, file
+    from posestudy_studies import dataset, file, trusted_code
     from posestudy_studies.plan import joint_changes
     from posestudy_studies.plan import plan as planned
 
     loaded = file.load(study, sets or [])
     plan = planned(loaded)
     seen = dataset.inspect(loaded)
+    seen.notes[:0] = trusted_code.sentences(loaded)
     if not as_json:
         for note in (*seen.notes, *joint_changes(plan)):
             typer.echo(f"note: {note}")
@@ -91,7 +93,7 @@ def draw(
     """Draw a data set of cats with 17 keypoints: something to try a study on."""
     from posestudy_studies import drawn_cats
 
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if given_paths.exists(folder) and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError([Problem(str(folder), 0, 0, "", "something there already", "a new or empty folder")])
     try:
         drawn_cats.draw(folder, train=train, val=val, seed=seed)

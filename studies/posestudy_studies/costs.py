@@ -45,10 +45,13 @@ class Rate:
         iteration_s: seconds of one training iteration, loading included.
         validation_s: seconds of validation per instance.
         start_s: seconds of a trial beside its epochs.
-        disk_mb: MB (10^6 bytes) one trial leaves on the disk; None: not known.
+        disk_mb: MB (10^6 bytes) of the files one trial leaves, its best weights and its last checkpoint among them;
+            None: not known.
         peak_memory_mb: MiB; None: not known.
         basis: whether whole trials or a few iterations were looked at.
         out_of_memory: the class does not fit into the device; no time is known then.
+        weights_mb, checkpoint_mb: MB of a file of weights and of one of all that training goes on from; None: not
+            known.
     """
 
     cost_class: str
@@ -60,15 +63,30 @@ class Rate:
     peak_memory_mb: float | None
     basis: Basis
     out_of_memory: bool = False
+    weights_mb: float | None = None
+    checkpoint_mb: float | None = None
 
     def document(self) -> Json:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Disk:
+    """MB (10^6 bytes) of what a trial has left: its best weights, one checkpoint (None: it has none), the rest."""
+
+    weights_mb: float | None
+    checkpoint_mb: float | None
+    other_mb: float
+
+
 def cost_class(training: Training) -> str:
     """Equal for configurations whose iterations cost the same; canonical JSON."""
-    config = training.model_dump(mode="json")
-    return canonical({factor: config[factor] for factor in COST_FACTORS})
+    return class_of(training.model_dump(mode="json"))
+
+
+def class_of(config: Json) -> str:
+    """`cost_class` of a cell's configuration as the ledger holds it, without reading it as a `Training`."""
+    return canonical({factor: config.get(factor) for factor in COST_FACTORS})
 
 
 def device_of(trial: TrialRecord) -> str:
@@ -76,12 +94,12 @@ def device_of(trial: TrialRecord) -> str:
     return str(trial.provenance.get("device_name") or trial.provenance.get("device") or "cpu")
 
 
-def history(snapshots: Iterable[Snapshot], disk_mb: Mapping[str, float]) -> list[Rate]:
+def history(snapshots: Iterable[Snapshot], disk: Mapping[str, Disk]) -> list[Rate]:
     """The rates of all trials that were trained to their end, the median of each cost class and device.
 
     Args:
         snapshots: studies of the home, with values.
-        disk_mb: MB on the disk by trial uid, as far as known.
+        disk: what is on the disk by trial uid, as far as known.
     """
     found: dict[tuple[str, str], list[Rate]] = {}
     for snapshot in snapshots:
@@ -90,15 +108,16 @@ def history(snapshots: Iterable[Snapshot], disk_mb: Mapping[str, float]) -> list
             values.setdefault(value.trial_uid, []).append(value)
         configs = {cell.id: cell.config for cell in snapshot.cells}
         for trial in snapshot.trials:
-            if trial.source is None and trial.outcome is Outcome.COMPLETED:
-                training = Training.model_validate(configs[trial.cell_id])
-                rate = _rate(trial, training, values.get(trial.uid, ()), disk_mb.get(trial.uid))
+            config = configs[trial.cell_id]
+            # A study of an older version may not have said all of it.
+            if trial.source is None and trial.outcome is Outcome.COMPLETED and config.keys() >= set(COST_FACTORS):
+                rate = _rate(trial, class_of(config), values.get(trial.uid, ()), disk.get(trial.uid))
                 if rate is not None:
                     found.setdefault((rate.cost_class, rate.device), []).append(rate)
     return [_median(rates) for rates in found.values()]
 
 
-def _rate(trial: TrialRecord, training: Training, values: Sequence[ValueRecord], disk_mb: float | None) -> Rate | None:
+def _rate(trial: TrialRecord, of_class: str, values: Sequence[ValueRecord], disk: Disk | None) -> Rate | None:
     iterations = [v.metrics["iteration_time_s"] for v in values if "iteration_time_s" in v.metrics]
     validations = [v.metrics["validation_time_s"] for v in values if "validation_time_s" in v.metrics]
     if not iterations or not validations:
@@ -107,19 +126,20 @@ def _rate(trial: TrialRecord, training: Training, values: Sequence[ValueRecord],
     if trial.fence == 1 and trial.started and trial.ended and trial.duration_s:
         start = max(0.0, trial.ended - trial.started - trial.duration_s)
     return Rate(
-        cost_class(training),
+        of_class,
         device_of(trial),
         statistics.median(iterations),
         statistics.median(validations),
         start,
-        disk_mb,
+        None if disk is None else (disk.weights_mb or 0.0) + (disk.checkpoint_mb or 0.0) + disk.other_mb,
         trial.peak_memory_mb,
         "history",
+        weights_mb=None if disk is None else disk.weights_mb,
+        checkpoint_mb=None if disk is None else disk.checkpoint_mb,
     )
 
 
 def _median(rates: Sequence[Rate]) -> Rate:
-    disk = [r.disk_mb for r in rates if r.disk_mb is not None]
     peaks = [r.peak_memory_mb for r in rates if r.peak_memory_mb is not None]
     return Rate(
         rates[0].cost_class,
@@ -127,10 +147,17 @@ def _median(rates: Sequence[Rate]) -> Rate:
         statistics.median(r.iteration_s for r in rates),
         statistics.median(r.validation_s for r in rates),
         statistics.median(r.start_s for r in rates),
-        statistics.median(disk) if disk else None,
+        _median_known(r.disk_mb for r in rates),
         max(peaks, default=None),
         rates[0].basis,
+        weights_mb=_median_known(r.weights_mb for r in rates),
+        checkpoint_mb=_median_known(r.checkpoint_mb for r in rates),
     )
+
+
+def _median_known(numbers: Iterable[float | None]) -> float | None:
+    known = [number for number in numbers if number is not None]
+    return statistics.median(known) if known else None
 
 
 class Rates:
@@ -168,7 +195,7 @@ class Rates:
         area = times * known["batch_size"] / document["batch_size"]
         scaled = Rate(
             wanted, rate.device, rate.iteration_s * times, rate.validation_s * area, rate.start_s, rate.disk_mb, None,
-            rate.basis,
+            rate.basis, weights_mb=rate.weights_mb, checkpoint_mb=rate.checkpoint_mb,
         )  # fmt: skip
         return scaled, True
 
@@ -186,6 +213,7 @@ def estimate(
     train_instances: int | None,
     val_instances: int | None,
     trial_hours: float | None = None,
+    retention: str = "best_and_last",
 ) -> Json:
     """What is still to be trained, priced.
 
@@ -195,16 +223,18 @@ def estimate(
         workers: trials side by side, each on a device of its own.
         train_instances, val_instances: of the data set; None: not known.
         trial_hours: no trial takes longer.
+        retention: which checkpoints of a finished trial stay.
 
     Returns:
         `trials` to train, `gpu_hours` (device hours), `wall_hours` (stages wait for their longest trial),
-        `disk_gb` (10^9 bytes), `basis`, `unknown` and `scaled` (cells without a rate, and with one scaled from other
-        sizes), `out_of_memory` (cells measured not to fit) and `peak_memory_mb`. Numbers are null where nothing is
-        known.
+        `disk_gb` (10^9 bytes) that the trials leave in their folders, `disk_peak_gb` at most while they run, with the
+        copies of their best weights in MLflow's store, `basis`, `unknown` and `scaled` (cells without a rate, and with
+        one scaled from other sizes), `out_of_memory` (cells measured not to fit) and `peak_memory_mb`. Numbers are
+        null where nothing is known.
     """
     hours: dict[str, list[float]] = {}
     unknown, scaled, too_large, bases = [], [], [], set[str]()
-    disk_mb, peak = 0.0, 0.0
+    disk_mb, copies_mb, running_mb, peak = 0.0, 0.0, list[float](), 0.0
     for item in work:
         found = rates.of(item.training)
         if found is None or train_instances is None or val_instances is None:
@@ -219,7 +249,10 @@ def estimate(
             scaled.append(f"{item.stage}/{item.cell}")
         one = _trial_s(item, rate, train_instances, val_instances) / 3600
         hours.setdefault(item.stage, []).extend([min(one, trial_hours or one)] * item.trials)
-        disk_mb += item.trials * (rate.disk_mb or 0.0)
+        left, more = _disk(rate, item, retention)
+        disk_mb += item.trials * left
+        copies_mb += item.trials * (rate.weights_mb or 0.0)
+        running_mb += [more] * item.trials
         peak = max(peak, rate.peak_memory_mb or 0.0)
     priced = bool(hours)
     return {
@@ -227,12 +260,31 @@ def estimate(
         "gpu_hours": sum(map(sum, hours.values())) if priced else None,
         "wall_hours": sum(_makespan(stage, workers) for stage in hours.values()) if priced else None,
         "disk_gb": disk_mb / 1000 if priced and disk_mb else None,
+        "disk_peak_gb": (disk_mb + copies_mb + sum(sorted(running_mb)[-workers:])) / 1000
+        if priced and disk_mb
+        else None,
         "basis": ("measured" if "measured" in bases else "history") if bases else None,
         "peak_memory_mb": peak or None,
         "unknown": unknown,
         "scaled": scaled,
         "out_of_memory": too_large,
     }
+
+
+def _disk(rate: Rate, work: Work, retention: str) -> tuple[float, float]:
+    """MB that one trial leaves, and MB that it takes beyond these while it runs."""
+    whole = rate.disk_mb or 0.0
+    if rate.weights_mb is None or rate.checkpoint_mb is None:
+        return whole, 0.0
+    if work.only_evaluated:
+        return whole - rate.checkpoint_mb, rate.weights_mb
+    # A third checkpoint, and third best weights, are written before the first of them go.
+    running = whole + 2 * rate.checkpoint_mb + 2 * rate.weights_mb
+    if retention == "all":
+        epochs = (work.training.epochs - 1) * rate.checkpoint_mb
+        return whole + epochs, 2 * rate.weights_mb
+    left = whole - rate.checkpoint_mb if retention == "best" else whole
+    return left, running - left
 
 
 def _trial_s(work: Work, rate: Rate, train_instances: int, val_instances: int) -> float:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from posestudy import given_paths
 from posestudy.errors import InputError, Problem
-from posestudy_studies import cells, images, layouts, scoring
+from posestudy_studies import cells, detection_files, images, layouts, scoring
 from posestudy_studies.annotations import Needs, SplitFacts, inspect_annotations
 from posestudy_studies.evaluation import GROUND_TRUTH
 from posestudy_studies.layouts import Layout
@@ -42,8 +43,8 @@ def inspect(study: Study) -> Inspection:
     """Read annotations and images of `study`. Reads every image's header and decodes up to 5,000 images fully."""
     dataset, seen = study.dataset, Inspection()
     root = Path(dataset.root)
-    if not root.is_dir():
-        found = "no such folder" if not root.exists() else "no folder"
+    if not given_paths.is_folder(root):
+        found = "no such folder" if not given_paths.exists(root) else "no folder"
         hint = "say where the data is with --set dataset.root=DIR"
         return Inspection([Problem(dataset.root, 0, 0, "dataset.root", found, "the folder of the data set", hint)])
     keypoints = layouts.layout(dataset.keypoints)
@@ -60,6 +61,7 @@ def inspect(study: Study) -> Inspection:
     if val and pair is not None and val.without_pair:
         _note_unnormalised(seen, study, val, [keypoints.keypoint_names[index] for index in pair])
     _inspect_boxes(seen, study, root)
+    _inspect_test_boxes(seen, study)
     return seen
 
 
@@ -112,7 +114,10 @@ def _splits(dataset: Dataset) -> dict[str, Split]:
 
 
 def _inside(root: Path, path: Path) -> bool:
-    return path.resolve().is_relative_to(root.resolve())
+    try:
+        return path.resolve().is_relative_to(root.resolve())
+    except (OSError, RuntimeError, ValueError):  # links in a circle, or a name that is none
+        return False
 
 
 def _inspect_split(
@@ -122,7 +127,9 @@ def _inspect_split(
     outside = [p for p in (annotations, folder) if not _inside(root, p)]
     for path in outside:
         where = f"dataset.{name}.{'annotations' if path == annotations else 'images'}"
-        seen.problems.append(Problem(str(path), 0, 0, where, f"a link to {path.resolve()}", f"a path inside {root}"))
+        seen.problems.append(
+            Problem(str(path), 0, 0, where, f"a link to {given_paths.absolute(path)}", f"a path inside {root}")
+        )
     if outside:
         return
     facts, found = inspect_annotations(annotations, name, layout.name, len(layout.keypoint_names), needs)
@@ -150,24 +157,33 @@ def _inspect_split(
 
 
 def _inspect_boxes(seen: Inspection, study: Study, root: Path) -> None:
-    for name, where in _detections(study).items():
-        path = root / name
-        try:
-            data: Any = json.loads(path.read_bytes()) if _inside(root, path) else None
-        except OSError as error:
-            seen.problems.append(Problem(str(path), 0, 0, where, str(error.strerror), "a COCO detection file"))
-            continue
-        except (ValueError, RecursionError):
-            data = None
-        if not isinstance(data, list) or not data or not all(isinstance(d, dict) and "bbox" in d for d in data):
-            expected = "a JSON list of detections with image_id, category_id, bbox and score, inside dataset.root"
-            seen.problems.append(Problem(str(path), 0, 0, where, "no detections", expected))
+    for (name, split), where in _detections(study).items():
+        path, facts = root / name, seen.facts.get(split)
+        if _inside(root, path):
+            seen.problems += _cut(detection_files.problems(path, where, facts.ids if facts else None))
+        else:
+            seen.problems.append(Problem(str(path), 0, 0, where, "no detections", detection_files.FORM))
 
 
-def _detections(study: Study) -> dict[str, str]:
-    """Every detection file the study or a level of it names, each with the first key that does."""
-    named: dict[str, str] = {}
-    for key in ("boxes", "test_boxes"):
+def _inspect_test_boxes(seen: Inspection, study: Study) -> None:
+    """A test split is predicted in boxes: in its own, or in detections."""
+    test, split = seen.facts.get("test"), study.dataset.test
+    if test is None or split is None or test.usable or any(of == "test" for _, of in _detections(study)):
+        return
+    found, hint = "no box in any annotation", "evaluation.test_boxes names detections for it"
+    if any(evaluation.submission for evaluation in scoring.evaluations(study)):
+        expected = "boxes in which evaluation.submission can predict the test split"
+        seen.problems.append(Problem(split.annotations, 0, 0, "dataset.test", found, expected, hint))
+    else:
+        seen.notes.append(
+            f"the test split has {found}: `predict --split test` and `bundle` cannot predict it until {hint}."
+        )
+
+
+def _detections(study: Study) -> dict[tuple[str, str], str]:
+    """Every detection file the study or a level of it names, with its split, each with the first key that does."""
+    named: dict[tuple[str, str], str] = {}
+    for key, split in (("boxes", "val"), ("test_boxes", "test")):
         levels: list[tuple[Any, str]] = [
             (getattr(study.evaluation, key), f"evaluation.{key}"),
             (getattr(study.baseline.evaluation, key), f"baseline.evaluation.{key}"),
@@ -179,7 +195,7 @@ def _detections(study: Study) -> dict[str, str]:
                 levels.append((level, f"stages.{i}.evaluation.{key}"))
         for level, where in levels:
             if isinstance(level, str) and level != GROUND_TRUTH:
-                named.setdefault(level, where)
+                named.setdefault((level, split), where)
     return named
 
 

@@ -6,13 +6,18 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, Strict
 
-from posestudy_studies.fields import Model, Probability, inside_root
+from posestudy_studies.fields import Model, Probability, inside_root, refuse
 
 GROUND_TRUTH = "ground_truth"
 
 
 def _boxes(value: str) -> str:
-    return value if value == GROUND_TRUTH else inside_root(value)
+    if value == GROUND_TRUTH:
+        return value
+    # MMPose reads a file of detections by the ending of its name, and .pkl runs what is in it.
+    if not value.endswith(".json"):
+        raise refuse(repr(value), "ground_truth, or a COCO detection file whose name ends with .json")
+    return inside_root(value)
 
 
 Boxes = Annotated[str, AfterValidator(_boxes)]

@@ -46,6 +46,45 @@ def is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
+_REGISTERED = re.compile(r"(?:(?:mmpose|mmdet|mmpretrain|mmcls)\.)?[A-Z]\w*", re.ASCII)
+_MODULE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*", re.ASCII)
+_MOST_LEVELS = 20
+
+
+def check_arguments(value: object, where: str, depth: int = 0) -> None:
+    """Refuse what would make arguments of a class more than data, wherever it stands in `value`.
+
+    MMEngine imports a `type` that it does not know, as `os.system` or `mmengine.load`, and calls it with the other
+    keys; a text with a slash would name a file or an address that no root and no `init` declares.
+
+    Raises:
+        PydanticCustomError: what was found, with the dotted path to it, which begins with `where`.
+    """
+    if depth > _MOST_LEVELS:
+        raise refuse(f"{where}: nesting deeper than {_MOST_LEVELS} levels", "plain arguments")
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if key == "type" and not (isinstance(item, str) and _REGISTERED.fullmatch(item)):
+                raise refuse(
+                    f"{where}.type: {item!r}",
+                    "the name of a registered class, as SCNet or mmpretrain.ConvNeXt",
+                    "`imports` names the module that registers it",
+                )
+            check_arguments(item, f"{where}.{key}", depth + 1)
+    elif isinstance(value, list | tuple):
+        for place, item in enumerate(value):
+            check_arguments(item, f"{where}.{place}", depth + 1)
+    elif isinstance(value, str) and ("/" in value or "\\" in value or value.startswith("~")):
+        raise refuse(f"{where}: {value!r}", "an argument that is no path and no address", "`init` names weights")
+
+
+def check_module(value: str) -> str:
+    """`value` where it is the dotted name of a Python module; raises a pydantic error else."""
+    if not _MODULE.fullmatch(value):
+        raise refuse(repr(value), "the name of a Python module, as my_package.backbones")
+    return value
+
+
 def inside_root(value: str) -> str:
     """`value` where it is a path inside dataset.root; raises a pydantic error else."""
     parts = value.replace("\\", "/").split("/")

@@ -8,10 +8,12 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+from posestudy import given_paths, strangers
 from posestudy.errors import InputError, Problem
-from posestudy_studies import check, layouts, mistakes, scoring, yaml_text
+from posestudy_studies import check, layouts, mistakes, model_file, scoring, yaml_text
 from posestudy_studies.mistakes import Mistake
-from posestudy_studies.plan import leaks_of
+from posestudy_studies.model_file import ModelFileError
+from posestudy_studies.plan import leaks_of, misfits_of
 from posestudy_studies.spec import Study
 from posestudy_studies.yaml_text import Document
 
@@ -34,15 +36,51 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Study:
     """
     document = overridden(yaml_text.read(Path(path)), overrides)
     data = deepcopy(document.data)
-    problems = [document.problem(m) for m in _absolute(data, Path(path).resolve().parent)]
+    problems = [document.problem(m) for m in _absolute(data, given_paths.absolute(Path(path)).parent)]
     study, found = check.examine(data)
     problems += [document.problem(mistake) for mistake in found]
     problems += _layout_problems(data)
     if not problems and study is not None:
-        problems += [document.problem(mistake) for mistake in (scoring.mistakes(study) or _leaks(study))]
+        found = scoring.mistakes(study) or _broken_models(data) or _misfits(study) or _leaks(study)
+        problems += [document.problem(mistake) for mistake in found]
     if problems or study is None:
         raise InputError(sorted(set(problems), key=lambda p: (p.file, p.line, p.column, p.path)))
     return study
+
+
+def _broken_models(data: Any) -> list[Mistake]:
+    """Config files, wherever they are named, that do not load or hold no network. They are run."""
+    found: list[Mistake] = []
+    told: dict[str, ModelFileError | None] = {}
+    for holder, key, path in _file_entries(data, ()):
+        if _is_init(path):
+            continue
+        file = holder[key]
+        if file not in told:
+            told[file] = _trouble(file)
+        if (error := told[file]) is not None:
+            found.append(Mistake(path, error.found, error.expected))
+    return found
+
+
+def _trouble(file: str) -> ModelFileError | None:
+    try:
+        model_file.parsed(file)
+    except ModelFileError as error:
+        return error
+    return None
+
+
+def _misfits(study: Study) -> list[Mistake]:
+    """Cells whose config file does not fit the rest of their configuration."""
+    ordinals = {stage.name: i for i, stage in enumerate(study.stages)}
+    told: dict[tuple[str, str, str], list[str]] = {}
+    for stage, cell, error in misfits_of(study):
+        told.setdefault((stage, error.found, error.expected), []).append(f"'{cell}'")
+    return [
+        Mistake(("stages", ordinals[stage]), f"cell {', '.join(cells)} with {found}", expected)
+        for (stage, found, expected), cells in told.items()
+    ]
 
 
 def _leaks(study: Study) -> list[Mistake]:
@@ -125,12 +163,26 @@ def _absolute(data: Any, folder: Path) -> list[Mistake]:
         text = holder[key]
         if text == "none" or "://" in text or not text:
             continue
-        absolute = folder / Path(text).expanduser()
-        if "\0" in text or not absolute.is_file():
+        absolute = folder / given_paths.expanded(text)
+        if not given_paths.is_file(absolute):
             found.append(Mistake(path, repr(text), "a file that exists, a URL or none", "relative to the study file"))
+        elif _is_init(path) and (kind := strangers.kind(absolute)) not in ("", "a zip archive"):
+            found.append(
+                Mistake(
+                    path,
+                    f"{text!r}, which is {kind}",
+                    "a file of weights, as torch.save writes it",
+                    strangers.remedy(kind),
+                )
+            )
         else:
             holder[key] = str(absolute)
     return found
+
+
+def _is_init(path: mistakes.Path) -> bool:
+    """Whether a level of `init` stands at `path`."""
+    return any(str(part).rpartition(".")[2] == "init" for part in path[-3:])
 
 
 def _file_entries(data: Any, path: mistakes.Path) -> Iterator[tuple[Any, Any, mistakes.Path]]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import struct
 import warnings
+import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
 from pathlib import Path
+
+from posestudy import given_paths, strangers
 
 MAX_DECODED = 5_000
 MISSING = "no file"
@@ -29,16 +33,30 @@ def unreadable(paths: Sequence[Path], *, decode: int = MAX_DECODED) -> list[tupl
 def _complaint(path: Path, full: bool) -> str | None:
     from PIL import Image
 
-    if not path.is_file():
+    if not given_paths.is_file(path):
         return MISSING
     try:
         with warnings.catch_warnings(), Image.open(path) as image:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             if full:
                 image.load()
+            plain = image.format == "JPEG"
     except Image.DecompressionBombError:
         return "an image of more than 178 megapixels"
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except (OSError, SyntaxError, ValueError, EOFError, MemoryError, struct.error, zlib.error) as error:
+        kind = strangers.kind(path)
+        if kind and "image" not in kind:
+            return kind
         cause = "truncated" if "truncated" in str(error) else "corrupt"
         return f"a {cause} image"
-    return None
+    # Pillow reads forms that OpenCV, which training reads with, does not.
+    return "an image that OpenCV cannot decode" if full and not plain and not _is_decoded(path) else None
+
+
+def _is_decoded(path: Path) -> bool:
+    import cv2
+
+    try:
+        return cv2.imread(str(path)) is not None
+    except cv2.error:
+        return False

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from posestudy.errors import InputError, MissingPieceError, NotFoundError, nearest
+from posestudy.home import safe_part
 from posestudy_studies import mmpose_layouts
 from posestudy_studies.mistakes import Mistake, show
 from posestudy_studies.training import Model
@@ -228,12 +229,25 @@ def _from_file(path: Path) -> Layout:
     return _from_metainfo(file.dataset_name, metainfo)
 
 
+def _alike(file: _File) -> list[Mistake]:
+    """Names that only signs tell apart: the addresses of their numbers would be one."""
+    parts: dict[str, str] = {}
+    found = []
+    for key, keypoint in file.keypoint_info.items():
+        other = parts.setdefault(safe_part(keypoint.name), keypoint.name)
+        if other != keypoint.name:
+            path = ("keypoint_info", key, "name")
+            found.append(Mistake(path, repr(keypoint.name), f"a name that differs from {other!r} in letters or digits"))
+    return found
+
+
 def _mistakes(file: _File) -> list[Mistake]:
     found: list[Mistake] = []
     count = len(file.keypoint_info)
     by_name = {k.name: k for k in file.keypoint_info.values()}
     if len(by_name) != count:
         found.append(Mistake(("keypoint_info",), "a name used twice", "a name of its own for every keypoint"))
+    found += _alike(file)
     ids = sorted(k.id for k in file.keypoint_info.values())
     if ids != list(range(count)):
         found.append(Mistake(("keypoint_info",), f"the ids {show(ids)}", f"each id from 0 to {count - 1} once"))

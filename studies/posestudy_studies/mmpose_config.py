@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from posestudy.vocabulary import METRICS, Direction
@@ -12,15 +13,18 @@ from posestudy_studies.augmentation import Augmentation
 from posestudy_studies.evaluation import GROUND_TRUTH
 from posestudy_studies.layouts import Layout, layout
 from posestudy_studies.python_source import assignments
-from posestudy_studies.spec import Dataset, Split, Study
+from posestudy_studies.spec import FAST, Dataset, Split, Study
 from posestudy_studies.training import Training
 
 Config = dict[str, Any]
 
 PLUGIN = "posestudy_runner.plugin"
+FAST_PLUGIN = "posestudy_runner.plugin.fast"
 LOADER_WORKERS = 2
 """Data-loading processes of a trial; results do not depend on it."""
 VALIDATION_BATCH = 32
+_COLLATE, _VALIDATION = {"type": "collate_batch"}, {"type": "BatchedValLoop"}
+_STOCK = {"FastKeypointDataset": "KeypointDataset", "BatchedPosePreprocessor": "PoseDataPreprocessor"}
 
 
 def build(study: Study, training: Training, seed: int) -> Config:
@@ -40,15 +44,22 @@ def build(study: Study, training: Training, seed: int) -> Config:
     keypoints = layout(study.dataset.keypoints)
     metainfo = _metainfo(keypoints.metainfo)
     network = network_config.network(training.evaluated(study.evaluation), training, len(metainfo["keypoint_info"]))
+    fast = study.data_path == FAST and _is_stock(network.model)
+    if fast:
+        network.model["data_preprocessor"]["type"] = "BatchedPosePreprocessor"
     config: Config = _plain(
         {
             "default_scope": "mmpose",
-            "custom_imports": {"imports": [PLUGIN, *network.imports], "allow_failed_imports": False},
+            "custom_imports": {
+                "imports": [PLUGIN, *([FAST_PLUGIN] if fast else []), *network.imports],
+                "allow_failed_imports": False,
+            },
             "work_dir": f"work_dirs/{study.study}",
             "randomness": {"seed": seed},
             "model": network.model,
-            **_data(study, training, seed, network.codec, keypoints, metainfo),
+            **_data(study, training, seed, network.codec, keypoints, metainfo, fast=fast),
             **_schedule(training, network.optim),
+            "val_cfg": _VALIDATION if fast else {},
             **_runtime(study, training),
             "load_from": None if training.epochs else training.init,
             "custom_hooks": [{"type": "SeedEpochHook", "seed": seed}, *_accumulation(training), *network.hooks],
@@ -59,13 +70,46 @@ def build(study: Study, training: Training, seed: int) -> Config:
 
 def config_text(study: Study, training: Training, seed: int) -> str:
     """`build(...)` as a config.py: `mmengine.Config.fromfile` gives the same values back."""
+    return source_text(study, build(study, training, seed), seed)
+
+
+def source_text(study: Study, config: Config, seed: int) -> str:
+    """`config`, as `build` gave it, as a config.py."""
     intro = (
         f"# An MMPose 1.x config of study {study.study!r}, seed {seed}. It needs posestudy installed, nothing more.\n"
     )
-    return intro + assignments(build(study, training, seed))
+    return intro + assignments(config)
 
 
-def _data(study: Study, training: Training, seed: int, codec: Config, keypoints: Layout, metainfo: Config) -> Config:
+def on_stock_data_path(config: Config) -> Config:
+    """`config` as `data_path: stock` has it: the same training by MMPose's own pipeline."""
+    made: Config = _without_fast(config)
+    imports = made.get("custom_imports")
+    if imports:
+        made["custom_imports"] = {**imports, "imports": [name for name in imports["imports"] if name != FAST_PLUGIN]}
+    if config.get("val_cfg") == _VALIDATION:
+        made["val_cfg"] = {}
+    return made
+
+
+def _without_fast(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        kept = {key: _without_fast(item) for key, item in value.items() if (key, item) != ("collate_fn", _COLLATE)}
+        return {**kept, **({"type": _STOCK[kept["type"]]} if str(kept.get("type")) in _STOCK else {})}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_without_fast(item) for item in value)
+    return value
+
+
+def _is_stock(model: Config) -> bool:
+    """Whether `model` prepares its batches as MMPose's own networks do."""
+    named = str((model.get("data_preprocessor") or {}).get("type"))
+    return named in ("PoseDataPreprocessor", "mmpose.PoseDataPreprocessor")
+
+
+def _data(
+    study: Study, training: Training, seed: int, codec: Config, keypoints: Layout, metainfo: Config, *, fast: bool
+) -> Config:
     data, evaluation = study.dataset, training.evaluated(study.evaluation)
     load: list[Config] = [{"type": "LoadImage"}, {"type": "GetBBoxCenterScale", "padding": 1.25}]
     crop: Config = {"type": "TopdownAffine", "input_size": codec["input_size"]}
@@ -80,21 +124,22 @@ def _data(study: Study, training: Training, seed: int, codec: Config, keypoints:
         {"type": "PackPoseInputs"},
     ]
     val_pipeline = [*load, crop, {"type": "PackPoseInputs"}]
-    val = _dataset(data, data.val, metainfo, val_pipeline, test_mode=True)
+    dataset, loader = partial(_dataset, fast=fast), partial(_loader, fast=fast)
+    val = dataset(data, data.val, metainfo, val_pipeline, test_mode=True)
     if evaluation.boxes != GROUND_TRUTH:
         val["bbox_file"] = _join(data.root, evaluation.boxes)
-    val_loader = _loader(val)
+    val_loader = loader(val)
     val_scoring = scoring.evaluators(study.metric, evaluation, keypoints, val["ann_file"])
     test_loader, test_scoring = val_loader, val_scoring
     if data.test is not None:
-        test = _dataset(data, data.test, metainfo, val_pipeline, test_mode=True, keep_unlabelled=True)
+        test = dataset(data, data.test, metainfo, val_pipeline, test_mode=True, keep_unlabelled=True)
         if evaluation.test_boxes != GROUND_TRUTH:
             test["bbox_file"] = _join(data.root, evaluation.test_boxes)
-        test_loader = _loader(test)
+        test_loader = loader(test)
         test_scoring = scoring.handed_in(evaluation, keypoints, f"work_dirs/{study.study}/test")
     return {
-        "train_dataloader": _loader(
-            _dataset(data, data.train, metainfo, train_pipeline), batch_size=training.batch_size, shuffle=True
+        "train_dataloader": loader(
+            dataset(data, data.train, metainfo, train_pipeline), batch_size=training.batch_size, shuffle=True
         ),
         "val_dataloader": val_loader,
         "test_dataloader": test_loader,
@@ -154,9 +199,11 @@ def _augmentation(augmentation: Augmentation) -> list[Config]:
     return steps
 
 
-def _dataset(data: Dataset, split: Split, metainfo: Config, pipeline: list[Config], **options: Any) -> Config:
+def _dataset(
+    data: Dataset, split: Split, metainfo: Config, pipeline: list[Config], *, fast: bool, **options: Any
+) -> Config:
     return {
-        "type": "KeypointDataset",
+        "type": "FastKeypointDataset" if fast else "KeypointDataset",
         "ann_file": _join(data.root, split.annotations),
         "data_prefix": {"img": _join(data.root, split.images)},
         "metainfo": metainfo,
@@ -166,7 +213,7 @@ def _dataset(data: Dataset, split: Split, metainfo: Config, pipeline: list[Confi
     }
 
 
-def _loader(dataset: Config, *, batch_size: int = VALIDATION_BATCH, shuffle: bool = False) -> Config:
+def _loader(dataset: Config, *, fast: bool, batch_size: int = VALIDATION_BATCH, shuffle: bool = False) -> Config:
     sampler: Config = {"type": "DefaultSampler", "shuffle": shuffle}
     return {
         "batch_size": batch_size,
@@ -175,6 +222,7 @@ def _loader(dataset: Config, *, batch_size: int = VALIDATION_BATCH, shuffle: boo
         "drop_last": False,
         "sampler": sampler if shuffle else {**sampler, "round_up": False},
         "dataset": dataset,
+        **({"collate_fn": _COLLATE} if fast else {}),
     }
 
 
@@ -189,7 +237,6 @@ def _schedule(training: Training, optim_options: Config) -> Config:
         "optim_wrapper": {**wrapper, "optimizer": optimizer, **optim_options},
         "param_scheduler": _learning_rate(training),
         "train_cfg": {"by_epoch": True, "max_epochs": training.epochs, "val_interval": training.validate_every},
-        "val_cfg": {},
         "test_cfg": {},
     }
 

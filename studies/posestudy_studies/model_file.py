@@ -14,6 +14,14 @@ _HEATMAP_CODECS = ("MSRAHeatmap", "UDPHeatmap", "MegviiHeatmap")
 _KEPT_OPTIM_OPTIONS = ("paramwise_cfg", "clip_grad", "constructor")
 
 
+class ModelFileError(PoseStudyError):
+    """A config file gives no network for the study; `found` and `expected` are the two halves of the sentence."""
+
+    def __init__(self, found: str, expected: str) -> None:
+        super().__init__(f"{found}; expected {expected}")
+        self.found, self.expected = found, expected
+
+
 @dataclass(frozen=True)
 class Network:
     """A model as MMPose config, and what trains it in a special way where it comes from a file.
@@ -33,6 +41,34 @@ class Network:
     optim: dict[str, Any] = field(default_factory=dict)
 
 
+def parsed(path: str) -> dict[str, Any]:
+    """The MMPose config at `path`, which is run as Python, with a `model.head.decoder` in it.
+
+    Raises:
+        ModelFileError: the file is missing, does not load, or holds no top-down model.
+    """
+    if not Path(path).is_file():
+        raise ModelFileError(f"model config {path}, which does not exist", "an MMPose 1.x config file")
+    from mmengine.config import Config
+
+    try:
+        config: dict[str, Any] = Config.fromfile(path, import_custom_modules=False).to_dict()
+    # A file that calls exit() would end posestudy with its code.
+    except (Exception, SystemExit) as error:
+        why = f"{type(error).__name__}: {error}"
+        raise ModelFileError(
+            f"model config {path}, which does not load ({why})", "an MMPose 1.x config file"
+        ) from error
+    model = config.get("model")
+    head = model.get("head") if isinstance(model, dict) else None
+    if not isinstance(head, dict) or not isinstance(head.get("decoder"), dict):
+        raise ModelFileError(
+            f"model config {path} without `model.head.decoder`",
+            "a top-down estimator with one head, such as those of MMPose's configs/*/topdown_heatmap",
+        )
+    return config
+
+
 def read_model(path: str, training: Training, keypoints: int, imports: Sequence[str] = ()) -> Network:
     """Read the MMPose config at `path`, which is run as Python, and fit it to `training` and to `keypoints` keypoints.
 
@@ -41,25 +77,11 @@ def read_model(path: str, training: Training, keypoints: int, imports: Sequence[
     the model is taken over whether the study declares it in `brings` or not: undeclared, it is a leak.
 
     Raises:
-        PoseStudyError: the file is missing, does not load, or holds no top-down model that fits.
+        ModelFileError: the file is missing, does not load, or holds no top-down model that fits.
     """
-    if not Path(path).is_file():
-        raise PoseStudyError(f"model config {path} does not exist; expected an MMPose 1.x config file")
-    from mmengine.config import Config
-
-    try:
-        config = Config.fromfile(path, import_custom_modules=False).to_dict()
-    except Exception as error:
-        raise PoseStudyError(
-            f"model config {path} does not load ({error}); expected an MMPose 1.x config file"
-        ) from error
-    model = config.get("model")
-    head = model.get("head") if isinstance(model, dict) else None
-    if not isinstance(model, dict) or not isinstance(head, dict) or not isinstance(head.get("decoder"), dict):
-        raise PoseStudyError(
-            f"model config {path} has no `model.head.decoder`; expected a top-down estimator with one head, "
-            "such as those of MMPose's configs/*/topdown_heatmap"
-        )
+    config = parsed(path)
+    model = config["model"]
+    head = model["head"]
     codec = _fitted_codec(path, head["decoder"], training)
     head.update(decoder=codec)
     # A regression head has its own word for it.
@@ -78,28 +100,34 @@ def _fitted_codec(path: str, codec: dict[str, Any], training: Training) -> dict[
     had, wanted = tuple(codec.get("input_size", ())), tuple(training.input_size)
     if codec.get("type") not in _HEATMAP_CODECS:
         if training.heatmap_size is not None:
-            raise PoseStudyError(
-                f"heatmap_size {list(training.heatmap_size)} does not fit model config {path}, whose codec "
-                f"{codec.get('type')} has no heatmaps; expected none"
+            raise ModelFileError(
+                f"heatmap_size {list(training.heatmap_size)} for model config {path}, whose codec {codec.get('type')} "
+                "has no heatmaps",
+                "none",
             )
         if had != wanted:
-            raise PoseStudyError(
-                f"model config {path} encodes with {codec.get('type')} for input size {list(had)}, "
-                f"but the study asks for {list(wanted)}; expected equal sizes, or a codec that can be resized: "
-                f"{', '.join(_HEATMAP_CODECS)}"
+            raise ModelFileError(
+                f"model config {path}, which encodes with {codec.get('type')} for input size {list(had)} where the "
+                f"study asks for {list(wanted)}",
+                f"equal sizes, or a codec that can be resized: {', '.join(_HEATMAP_CODECS)}",
             )
         return dict(codec)
-    stride = had[0] // codec["heatmap_size"][0]
+    try:
+        stride = int(had[0]) // int(codec["heatmap_size"][0])
+    except (KeyError, IndexError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise ModelFileError(
+            f"model config {path}, whose `model.head.decoder` has no input_size and heatmap_size", "both, in pixels"
+        ) from error
     if any(side % stride for side in wanted):
-        raise PoseStudyError(
-            f"input_size {list(wanted)} does not fit model config {path}; expected multiples of {stride} px, "
-            "the input pixels per heatmap pixel"
+        raise ModelFileError(
+            f"input_size {list(wanted)}, which does not fit model config {path}",
+            f"multiples of {stride} px, the input pixels per heatmap pixel",
         )
     heatmap = tuple(side // stride for side in wanted)
     if training.heatmap_size is not None and training.heatmap_size != heatmap:
-        raise PoseStudyError(
-            f"heatmap_size {list(training.heatmap_size)} does not fit model config {path}; expected "
-            f"{list(heatmap)}, the only size its network gives for input_size {list(wanted)}"
+        raise ModelFileError(
+            f"heatmap_size {list(training.heatmap_size)}, which does not fit model config {path}",
+            f"{list(heatmap)}, the only size its network gives for input_size {list(wanted)}",
         )
     fitted = {**codec, "input_size": wanted, "heatmap_size": heatmap}
     return {**fitted, "sigma": training.sigma} if "sigma" in codec else fitted

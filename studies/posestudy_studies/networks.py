@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from posestudy.errors import nearest
-from posestudy_studies.fields import Count, Model, refuse
+from posestudy_studies.fields import Count, Model, check_arguments, check_module, refuse
 
-Modules = Annotated[list[str], Field(description="Python modules to import first; they register what is not MMPose's.")]
+Modules = Annotated[
+    list[Annotated[str, AfterValidator(check_module)]],
+    Field(description="Python modules to import first, which is running them; they register what is not MMPose's."),
+]
 BROUGHT = ("custom_hooks", "paramwise_cfg", "clip_grad", "constructor")
 
 
@@ -38,6 +41,7 @@ class BackboneModel(Model):
     def _typed(cls, value: dict[str, Any]) -> dict[str, Any]:
         if not isinstance(value.get("type"), str) or not value["type"]:
             raise refuse(str(value), "a mapping with `type`, the class name of the backbone, as {type: SCNet}")
+        check_arguments(value, "backbone")
         return value
 
 

@@ -8,14 +8,15 @@ from typing import Any
 
 from posestudy.ledger.records import CellRecord, Snapshot, StageRecord
 from posestudy.vocabulary import TrialState
-from posestudy_studies import cells, factors, joint, leaks
+from posestudy_studies import cells, factors, joint, layouts, leaks
 from posestudy_studies.advance import carried_config
 from posestudy_studies.cells import training_key
 from posestudy_studies.costs import Work
 from posestudy_studies.designs.base import BASELINE, Design, Proposal, View
+from posestudy_studies.model_file import ModelFileError, read_model
 from posestudy_studies.rehearsal import Rehearsal, Results, nothing
 from posestudy_studies.spec import Study
-from posestudy_studies.training import Training
+from posestudy_studies.training import ConfigFile, Training
 
 Json = dict[str, Any]
 MOST_COMPARED = 500
@@ -123,6 +124,21 @@ def joint_changes(plan: Json) -> list[str]:
             f"joint change in stage '{stage}': {rows} {'change' if len(labels) > 1 else 'changes'} {names} "
             "at once; none of these differences is the effect of one factor"
         )
+    return found
+
+
+def misfits_of(study: Study) -> list[tuple[str, str, ModelFileError]]:
+    """Stage, cell and reason for every cell that is certain and whose config file gives no network for it."""
+    keypoints = len(layouts.layout(study.dataset.keypoints).keypoint_names)
+    found = []
+    for stage in _stages(study, Rehearsal(study).play()):
+        for row in stage.rows[:MOST_COMPARED]:
+            model = row.training.model
+            if row.decided and isinstance(model, ConfigFile):
+                try:
+                    read_model(model.config, row.training, keypoints)
+                except ModelFileError as error:
+                    found.append((stage.design.name, row.name, error))
     return found
 
 

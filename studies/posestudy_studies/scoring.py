@@ -85,7 +85,7 @@ def mistakes(study: Study) -> list[Mistake]:
     told = {(mistake.path, mistake.found) for mistake in found}
     for i, stage in enumerate(study.stages):
         for probe in stage.probes():
-            if not any(factor.partition(".")[0] == "evaluation" for factor in probe.levels):
+            if not _looks(probe.levels):
                 continue
             for where, what, expected, hint in _of(study, _changed(study, probe.levels), keypoints):
                 # What the study says already is told there.
@@ -93,6 +93,19 @@ def mistakes(study: Study) -> list[Mistake]:
                     place = probe.places.get(where) or probe.places.get("evaluation") or probe.path
                     found.append(Mistake(("stages", i, *place), what, expected, hint))
     return list(dict.fromkeys(found))
+
+
+def evaluations(study: Study) -> Iterator[Evaluation]:
+    """How the study looks at its cells: at its baseline, and as each level changes that."""
+    yield _changed(study, {})
+    for stage in study.stages:
+        for probe in stage.probes():
+            if _looks(probe.levels):
+                yield _changed(study, probe.levels)
+
+
+def _looks(levels: Mapping[str, Any]) -> bool:
+    return any(factor.partition(".")[0] == "evaluation" for factor in levels)
 
 
 def _changed(study: Study, levels: Mapping[str, Any]) -> Evaluation:

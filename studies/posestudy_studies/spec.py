@@ -31,8 +31,8 @@ from posestudy_studies.training import (
 )
 
 __all__ = [
-    "Augmentation", "Budget", "ConfigFile", "Dataset", "Evaluation", "Flip", "Floor", "Optimizer", "Replicates",
-    "ReportOptions", "ScaleRotation", "Schedule", "Split", "Study", "Training",
+    "Augmentation", "Budget", "Checkpoints", "ConfigFile", "Dataset", "Evaluation", "Flip", "Floor", "Optimizer",
+    "Replicates", "ReportOptions", "ScaleRotation", "Schedule", "Split", "Study", "Training",
 ]  # fmt: skip
 
 
@@ -83,6 +83,17 @@ class Budget(Model):
     )
 
 
+class Checkpoints(Model):
+    """How often the state of a trial is saved."""
+
+    min_interval_s: float = Field(
+        0.0,
+        ge=0,
+        description="Seconds from one checkpoint to the next at least, so many at most are trained anew after a crash; "
+        "0: after every epoch. The last epoch always has one, and so has whatever a pruner is asked of.",
+    )
+
+
 class Floor(Model):
     """What a trial must have reached by a given epoch, or its outcome is not_converged."""
 
@@ -122,6 +133,12 @@ class ReportOptions(Model):
     )
 
 
+Retention = Literal["best_and_last", "best", "all"]
+DataPath = Literal["fast", "stock"]
+FAST: DataPath = "fast"
+STOCK: DataPath = "stock"
+
+
 class _AnyDesign:
     """Choose the class of a stage by its `design` among the installed ones."""
 
@@ -150,6 +167,19 @@ class Study(Model):
         description="Whose finished cells are not trained again: any study's of the home, only this one's, none.",
     )
     budget: Budget | None = Field(None, description="Limits on time and memory.")
+    checkpoint: Checkpoints = Field(
+        default_factory=Checkpoints, description="How often the state of a trial is saved; changes no result."
+    )
+    data_path: DataPath = Field(
+        FAST,
+        description="How images reach the network: `fast` (decoded once, warped in batches) or `stock` (MMPose's own "
+        "pipeline); the same random numbers, images equal to one grey level.",
+    )
+    retention: Retention = Field(
+        "best_and_last",
+        description="What stays on the disk of a finished trial: the best weights and the last checkpoint, the best "
+        "weights alone, or these and every epoch's checkpoint.",
+    )
     report: ReportOptions = Field(default_factory=ReportOptions, description="Title and authors of the report.")
 
     _name = field_validator("study")(check_name)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from posestudy.errors import nearest
+from posestudy_studies import addresses
 from posestudy_studies.augmentation import (
     Albumentations,
     Augmentation,
@@ -64,7 +65,8 @@ class Training(Model):
     )
     init: Annotated[str | None, BeforeValidator(_none_word)] = Field(
         None,
-        description="Weights to start from: `torchvision://resnet50`, a URL, a file beside the study file, or none.",
+        description="Weights to start from: `torchvision://resnet50`, an https URL, a file beside the study file, "
+        "or none.",
     )
     backbone: BackboneArguments = Field(
         default_factory=BackboneArguments, description="Arguments of the preset's backbone."
@@ -126,6 +128,14 @@ class Training(Model):
         if self.lr_scaling is None:
             return self.optimizer.lr
         return self.optimizer.lr * self.effective_batch_size / self.lr_scaling.base_batch_size
+
+    @field_validator("init")
+    @classmethod
+    def _fetched_safely(cls, value: str | None) -> str | None:
+        wrong = addresses.mistake(value) if value is not None else None
+        if wrong is not None:
+            raise refuse(*wrong)
+        return value
 
     @field_validator("model")
     @classmethod

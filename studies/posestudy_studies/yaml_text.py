@@ -11,6 +11,7 @@ from ruamel.yaml.composer import Composer
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from posestudy import given_paths
 from posestudy.errors import InputError, Problem
 from posestudy_studies import mistakes
 from posestudy_studies.mistakes import Mistake
@@ -96,10 +97,10 @@ def read(path: Path) -> Document:
         InputError: the file is missing, too large, no UTF-8, no YAML, or more than plain data.
     """
     name = str(path)
-    if not path.exists():
+    if not given_paths.exists(path):
         hint = "`posestudy init FILE` writes one to edit"
         raise InputError([Problem(name, 0, 0, "", "no such file", "a YAML file", hint)])
-    if not path.is_file():
+    if not given_paths.is_file(path):
         raise InputError([Problem(name, 0, 0, "", "no regular file", "a YAML file")])
     try:
         with path.open("rb") as stream:

@@ -10,7 +10,7 @@ import pytest
 from posestudy.ledger.records import CellRecord, KnownResult, Snapshot, StageRecord, ValueRecord
 from posestudy.vocabulary import Outcome
 from posestudy_studies import factors
-from posestudy_studies.costs import FIRST_S, Rate, Rates, Work, cost_class, estimate, history
+from posestudy_studies.costs import FIRST_S, Disk, Rate, Rates, Work, cost_class, estimate, history
 from posestudy_studies.designs.contract import study_with
 from posestudy_studies.rehearsal import Rehearsal
 from posestudy_studies.training import Training
@@ -100,9 +100,15 @@ def trained() -> Snapshot:
 
 def test_history_is_the_median_of_what_trials_took() -> None:
     held = trained()
-    (found,) = history([held], {held.trials[0].uid: 4.0, held.trials[1].uid: 6.0})
+    (found,) = history([held], {held.trials[0].uid: Disk(1.0, 2.0, 1.0), held.trials[1].uid: Disk(2.0, 3.0, 1.0)})
     assert (found.iteration_s, found.validation_s, found.start_s, found.disk_mb) == (0.2, 0.01, 3.0, 5.0)
     assert (found.cost_class, found.device, found.basis) == (cost_class(BASELINE), "cpu", "history")
+
+
+def test_a_study_whose_cells_said_less_tells_nothing() -> None:
+    held = trained()
+    older = [replace(c, config={key: v for key, v in c.config.items() if key != "amp"}) for c in held.cells]
+    assert history([replace(held, cells=tuple(older))], {}) == []
 
 
 def test_what_was_not_trained_here_or_not_to_its_end_tells_nothing_of_time() -> None:

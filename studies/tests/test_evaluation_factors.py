@@ -124,7 +124,9 @@ def test_missing_detections_of_a_level_are_told_before_anything_is_trained(tmp_p
     data = made.dataset.model_copy(update={"root": root})
     data = data.model_validate({**data.model_dump(), "train": split, "val": split})
     told = dataset.problems(made.model_copy(update={"dataset": data}))
-    assert [(Path(p.file).name, p.expected) for p in told] == [("none.json", "a COCO detection file")]
+    assert [(Path(p.file).name, p.expected) for p in told] == [
+        ("none.json", "a JSON list of detections with image_id, category_id, bbox and score, inside dataset.root")
+    ]
 
 
 def test_only_the_first_of_cells_trained_alike_is_priced_as_training(tmp_path: Path) -> None:

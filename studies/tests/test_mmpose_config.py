@@ -10,7 +10,7 @@ import pytest
 
 from posestudy.errors import PoseStudyError
 from posestudy_studies import presets
-from posestudy_studies.mmpose_config import build, config_text
+from posestudy_studies.mmpose_config import build, config_text, on_stock_data_path
 from posestudy_studies.python_source import assignments
 from posestudy_studies.spec import Study
 
@@ -259,7 +259,7 @@ def test_a_model_from_a_config_file_keeps_its_network_and_takes_the_studys_data(
     assert made["optim_wrapper"]["optimizer"]["type"] == "AdamW"
     assert made["optim_wrapper"]["clip_grad"] == {"max_norm": 1.0}
     assert made["custom_hooks"] == [{"type": "SeedEpochHook", "seed": 3}, {"type": "EMAHook", "momentum": 0.1}]
-    assert made["custom_imports"]["imports"] == ["posestudy_runner.plugin", "mmpose.models"]
+    assert made["custom_imports"]["imports"][-1] == "mmpose.models"
     weights = config(model={"config": str(file)}, init="other.pth", input_size=[96, 128])
     assert weights["model"]["init_cfg"]["checkpoint"] == "other.pth"
 
@@ -269,7 +269,7 @@ def test_a_model_from_a_config_file_keeps_its_network_and_takes_the_studys_data(
     ("text", "said"),
     [
         ("model = dict(", "does not load"),
-        ("model = dict(type='BottomUp')", "no `model.head.decoder`"),
+        ("model = dict(type='BottomUp')", "without `model.head.decoder`"),
         ("model = dict(head=dict(decoder=dict(type='SimCCLabel', input_size=(192, 256))))", "SimCCLabel"),
         (MODEL_FILE.replace("(48, 64)", "(19, 25)"), "multiples of 10"),
     ],
@@ -283,7 +283,7 @@ def test_a_config_file_that_does_not_fit_is_refused(tmp_path: Path, text: str, s
 
 
 def test_a_missing_config_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(PoseStudyError, match=r"nowhere\.py does not exist"):
+    with pytest.raises(PoseStudyError, match=r"nowhere\.py, which does not exist"):
         config(model={"config": str(tmp_path / "nowhere.py")}, init=None)
 
 
@@ -390,7 +390,11 @@ def test_networks_by_preset_arguments_or_backbone() -> None:
     assert (frozen["frozen_stages"], frozen["norm_eval"]) == (2, True)
     own = {"backbone": {"type": "SCNet", "depth": 50}, "channels": 2048, "stride": 32, "imports": ["my.backbones"]}
     made = config(model=own, init="scnet.pth")
-    assert made["custom_imports"]["imports"] == ["posestudy_runner.plugin", "my.backbones"]
+    assert made["custom_imports"]["imports"] == [
+        "posestudy_runner.plugin",
+        "posestudy_runner.plugin.fast",
+        "my.backbones",
+    ]
     assert made["model"]["backbone"] == {"type": "SCNet", "depth": 50}
     # What a file holds, a backbone or a whole network, shows when it is read.
     assert made["model"]["init_cfg"] == {"type": "Pretrained", "checkpoint": "scnet.pth"}
@@ -400,3 +404,30 @@ def test_presets_name_the_weights_mmpose_trains_from() -> None:
     assert "hrnet_w32-36af842e.pth" in str(presets.preset("hrnet_w32").weights)
     assert presets.preset("resnet50").weights == "torchvision://resnet50"
     assert presets.preset("hrnet_tiny").weights is None
+
+
+def test_the_fast_data_path_is_the_stock_one_but_for_who_loads_and_validates() -> None:
+    chosen = study()
+    fast, stock = (
+        build(chosen.model_copy(update={"data_path": path}), chosen.baseline, 3) for path in ("fast", "stock")
+    )
+    assert fast != stock
+    assert fast["train_dataloader"]["dataset"]["type"] == "FastKeypointDataset"
+    assert fast["train_dataloader"]["dataset"]["pipeline"] == stock["train_dataloader"]["dataset"]["pipeline"]
+    assert fast["model"]["data_preprocessor"]["type"] == "BatchedPosePreprocessor"
+    assert on_stock_data_path(fast) == stock
+    assert on_stock_data_path(stock) == stock
+
+
+def test_a_network_with_batches_of_its_own_stays_on_the_stock_data_path(tmp_path: Path) -> None:
+    file = tmp_path / "net.py"
+    file.write_text(
+        "model = dict(type='TopdownPoseEstimator', data_preprocessor=dict(type='MyPreprocessor', mean=[0, 0, 0]),\n"
+        "    backbone=dict(type='ResNet', depth=18), head=dict(type='HeatmapHead', in_channels=512, out_channels=17,\n"
+        "    loss=dict(type='KeypointMSELoss'), decoder=dict(type='MSRAHeatmap', input_size=(64, 64),\n"
+        "    heatmap_size=(16, 16), sigma=2)))\n"
+    )
+    chosen = study(model={"config": str(file)}, init=None, input_size=[64, 64]).model_copy(update={"data_path": "fast"})
+    made = build(chosen, chosen.baseline, 0)
+    assert made["train_dataloader"]["dataset"]["type"] == "KeypointDataset"
+    assert made["val_cfg"] == {}

@@ -144,8 +144,8 @@ def test_mistakes_in_annotations(root, change, expected):
             lambda raw: raw[: len(raw) // 2],
             "found a truncated image images/2.jpg, expected an image that can be decoded",
         ),
-        (lambda raw: b"not a picture", "found a corrupt image images/2.jpg"),
-        (lambda raw: b"", "found a corrupt image images/2.jpg"),
+        (lambda raw: b"not a picture", "found a text file images/2.jpg"),
+        (lambda raw: b"", "found an empty file images/2.jpg"),
     ],
 )
 def test_images_that_cannot_be_decoded(root, spoil, expected):
@@ -190,10 +190,36 @@ def test_a_test_split_needs_images_only(root):
     assert "no such file" in complaints(root, test={"annotations": "t.json", "images": "images"})[0]
 
 
+BOX = {"id": 7, "image_id": 1, "category_id": 1, "bbox": [2, 2, 20, 18]}
+
+
+@pytest.mark.parametrize("annotations", [None, [], [{key: BOX[key] for key in ("id", "image_id", "category_id")}]])
+def test_a_test_split_without_boxes_is_named_and_refused_where_training_would_predict_it(root, annotations):
+    images = [{"id": 1, "file_name": "1.jpg", "width": 32, "height": 24}]
+    data = {"images": images} | ({} if annotations is None else {"annotations": annotations})
+    (root / "test.json").write_text(json.dumps(data))
+    made = study(root, test={"annotations": "test.json", "images": "images"})
+
+    def seen(**evaluation):
+        return dataset.inspect(made.model_copy(update={"evaluation": made.evaluation.model_copy(update=evaluation)}))
+
+    (note,) = [note for note in seen().notes if "the test split" in note]
+    assert "`predict --split test`" in note
+    assert "evaluation.test_boxes" in note
+    (problem,) = seen(submission=True).problems
+    assert "dataset.test: found no box in any annotation" in str(problem)
+    (root / "boxes.json").write_text(json.dumps([{"image_id": 1, "bbox": [1, 2, 3, 4], "score": 1, "category_id": 1}]))
+    detected = seen(submission=True, test_boxes="boxes.json")
+    assert (detected.problems, detected.notes) == ([], [])
+    (root / "test.json").write_text(json.dumps(data | {"annotations": [BOX]}))
+    own = seen(submission=True)
+    assert (own.problems, own.notes) == ([], [])
+
+
 def test_a_detection_file_must_be_one(root):
     made = study(root)
     made = made.model_copy(update={"evaluation": made.evaluation.model_copy(update={"boxes": "boxes.json"})})
-    assert "No such file" in str(dataset.problems(made)[0])
+    assert "no such file" in str(dataset.problems(made)[0])
     (root / "boxes.json").write_text("{}")
     assert "found no detections" in str(dataset.problems(made)[0])
     (root / "boxes.json").write_text(json.dumps([{"image_id": 4, "bbox": [1, 2, 3, 4], "score": 1, "category_id": 1}]))

@@ -205,7 +205,7 @@ def test_set_overrides_values_and_names_itself_in_mistakes(tmp_path):
 
 
 def test_files_beside_the_study_become_absolute(tmp_path):
-    (tmp_path / "w.pth").write_bytes(b"")
+    (tmp_path / "w.pth").write_bytes(b"PK\x03\x04")
     text = GOOD.replace("batch_size: 16", "batch_size: 16\n  init: w.pth").replace("{sigma: 1.0}", "{init: none}")
     study = load(write(tmp_path, text))
     assert study.baseline.init == str(tmp_path / "w.pth")

@@ -52,8 +52,9 @@ def distribution(tmp_path):
 
 
 def python(folder, *arguments):
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     return subprocess.run(
-        [sys.executable, *arguments], cwd=folder, env={**os.environ, "PYTHONPATH": str(folder)},
+        [sys.executable, *arguments], cwd=folder, env={**kept, "PYTHONPATH": str(folder)},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
 

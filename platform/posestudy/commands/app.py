@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import functools
+import io
 import json
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
+from types import TracebackType
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 import posestudy
+from posestudy.commands.summaries import summary
 from posestudy.errors import InputError, PoseStudyError, Problem
+from posestudy.masking import hidden
+from posestudy.printable import printable
 
 GROUP = "posestudy.commands"
 
 
+@functools.cache
 def _commands() -> dict[str, EntryPoint]:
-    return {ep.name: ep for ep in entry_points(group=GROUP)}
+    return {entry.name: entry for entry in entry_points(group=GROUP)}
 
 
 def build(name: str, loaded: Callable[..., Any] | typer.Typer) -> Any:
@@ -34,14 +42,28 @@ def build(name: str, loaded: Callable[..., Any] | typer.Typer) -> Any:
 
 
 class LazyGroup(TyperGroup):
-    """A group whose commands are entry points: `posestudy launch` never imports what `posestudy ui` needs."""
+    """A group whose commands are entry points: `posestudy launch` never imports what `posestudy ui` needs.
+
+    Commands that are only listed are told by `summary`; the one that is called is loaded.
+    """
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(_commands())
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         entry = _commands().get(cmd_name)
-        return build(cmd_name, entry.load()) if entry else None
+        if entry is None:
+            return None
+        text = summary(entry)
+        return _loaded(entry) if text is None else TyperCommand(cmd_name, help=text, add_help_option=False)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, listed, rest = super().resolve_command(ctx, args)
+        return name, _loaded(_commands()[name]) if listed is not None and name in _commands() else listed, rest
+
+
+def _loaded(entry: EntryPoint) -> Any:
+    return build(entry.name, entry.load())
 
 
 app = typer.Typer(
@@ -76,9 +98,10 @@ def _fail(error: PoseStudyError, as_json: bool) -> int:
         problems = [p.as_json() for p in error.problems] if isinstance(error, InputError) else []
         if not problems:
             problems = [Problem("", 0, 0, "", str(error), "").as_json()]
-        typer.echo(json.dumps({"errors": problems}, indent=2))
+        typer.echo(hidden(json.dumps({"errors": problems}, indent=2)))
     else:
-        typer.echo(f"error: {error}" if not isinstance(error, InputError) else str(error), err=True)
+        text = printable(hidden(str(error)))
+        typer.echo(f"error: {text}" if not isinstance(error, InputError) else text, err=True)
     return error.exit_code
 
 
@@ -91,11 +114,52 @@ def main(arguments: list[str] | None = None) -> int:
         if "--debug" in arguments:
             raise
         return _fail(error, "--json" in arguments)
+    except OSError as error:
+        # What a command expects of files it tells itself; this is a home, a folder or a disk that nobody can use.
+        if "--debug" in arguments or error.errno is None:
+            raise
+        return _fail(PoseStudyError(_told(error)), "--json" in arguments)
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else 0
     return 0
 
 
+def _told(error: OSError) -> str:
+    if isinstance(error, FileNotFoundError) and not error.filename and not _has_folder():
+        return "the current directory is gone; change to one that is there"
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{(error.strerror or str(error)).lower()}"
+
+
+def _has_folder() -> bool:
+    try:
+        return bool(os.getcwd())
+    except OSError:
+        return False
+
+
+def report_mistake(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """A traceback, which only a mistake of posestudy's own or `--debug` brings about, without secrets."""
+    sys.stderr.write(hidden("".join(traceback.format_exception(kind, error, trace))))
+
+
 def run() -> None:
     """Console entry point."""
-    sys.exit(main())
+    sys.excepthook = report_mistake
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A name that the terminal cannot show is no reason to stop.
+            stream.reconfigure(errors="backslashreplace")
+    sys.exit(_flushed(main()))
+
+
+def _flushed(code: int) -> int:
+    """`code`, or 2 where what was printed cannot be written, as to a full disk."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        # Else the interpreter tries again as it ends, and fails in its own words.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return code or (0 if isinstance(error, BrokenPipeError) else _fail(PoseStudyError(_told(error)), as_json=False))
+    return code

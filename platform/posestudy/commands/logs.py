@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from datetime import UTC, datetime
 from typing import Annotated
@@ -11,6 +10,7 @@ import typer
 
 from posestudy.errors import NotFoundError
 from posestudy.ledger.records import AttemptRecord
+from posestudy.printable import printable
 from posestudy.settings import Settings
 
 
@@ -45,6 +45,7 @@ def logs(
         path = settings.home.attempt(study, number, attempt.fence).log
         try:
             with path.open(encoding="utf-8", errors="replace") as log:
-                shutil.copyfileobj(log, sys.stdout)
+                for line in log:
+                    sys.stdout.write(printable(line))
         except FileNotFoundError:
             typer.echo(f"(no log at {path}: it ended before it printed, or it ran on another host)")

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from posestudy.errors import LedgerUnavailableError
-from posestudy.ledger.records import Snapshot, TrialRecord
+from posestudy.ledger.standings import StudyStanding, TrialStanding, of_file
+from posestudy.projections.backlog import Backlog, read_backlog
 from posestudy.settings import Settings
 from posestudy.vocabulary import Outcome, TrialState
 
@@ -24,136 +26,176 @@ if TYPE_CHECKING:
 
 _INTERVAL_S = 2.0
 _HEADER = ("trial", "stage", "cell", "seed", "state", "epoch", "final", "best", "attempts")
+_TABLE_ROWS = 100
+"""A terminal shows no more trials than these of all its studies, unless asked to."""
 
 
-def _point(value: float | None, epoch: int | None) -> dict[str, Any]:
-    return {"value": value, "epoch": epoch}
+# ---- for programs
 
 
-def as_json(snapshot: Snapshot, run_ids: dict[str, str]) -> dict[str, Any]:
+def as_json(standing: StudyStanding) -> dict[str, Any]:
     """The study as programs may rely on it: `outcome` is null until a trial is done, `final` and `best` hold nulls."""
-    cells = {cell.id: cell for cell in snapshot.cells}
-    stages = {stage.id: stage for stage in snapshot.stages}
-    attempts = [attempt.trial_uid for attempt in snapshot.attempts]
-    trials = [
-        {
-            "number": trial.number,
-            "stage": stages[cells[trial.cell_id].stage_id].name,
-            "cell": cells[trial.cell_id].name,
-            "seed": trial.seed,
-            "outcome": trial.outcome,
-            "attempts": attempts.count(trial.uid),
-            "final": _point(trial.final_value, trial.final_epoch),
-            "best": _point(trial.best_value, trial.best_epoch),
-            "mlflow_run_id": run_ids.get(trial.uid),
-            "uid": trial.uid,
-            "state": trial.state,
-            "label": cells[trial.cell_id].label,
-            "epoch": _epoch(trial),
-            "source": trial.source,
-            "epochs": cells[trial.cell_id].config.get("epochs"),
-            "message": trial.message,
-        }
-        for trial in snapshot.trials
-    ]
-    return {"study": snapshot.study.name, "state": snapshot.study.state, "trials": trials}
+    return {"study": standing.name, "state": standing.state, "trials": [_trial_json(t) for t in standing.trials]}
 
 
-def is_open(snapshot: Snapshot) -> bool:
-    """Whether a stage may still open or a trial may still run."""
-    return snapshot.study.state != "closed" or any(trial.state is not TrialState.DONE for trial in snapshot.trials)
+def _trial_json(trial: TrialStanding) -> dict[str, Any]:
+    return {
+        "number": trial.number,
+        "stage": trial.stage,
+        "cell": trial.cell,
+        "seed": trial.seed,
+        "outcome": trial.outcome,
+        "attempts": trial.attempts,
+        "final": {"value": trial.final_value, "epoch": trial.final_epoch},
+        "best": {"value": trial.best_value, "epoch": trial.best_epoch},
+        "mlflow_run_id": trial.mlflow_run_id,
+        "uid": trial.uid,
+        "state": trial.state,
+        "label": trial.label,
+        "epoch": trial.epoch,
+        "source": trial.source,
+        "epochs": trial.epochs,
+        "message": trial.message,
+    }
 
 
-def exit_code(snapshot: Snapshot) -> int:
+def dumped(document: dict[str, Any]) -> str:
+    """`document` of `as_json` with a line for each trial: fit for `grep`, and written much faster than indented."""
+    fields = [f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in document.items() if key != "trials"]
+    rows = ",\n".join("    " + json.dumps(trial) for trial in document["trials"])
+    fields.append('  "trials": [' + (f"\n{rows}\n  ]" if rows else "]"))
+    return "{\n" + ",\n".join(fields) + "\n}"
+
+
+def exit_code(standing: StudyStanding) -> int:
     """0 where the study is done, 1 where it is open or a trial failed."""
-    return int(is_open(snapshot) or any(trial.outcome is Outcome.FAILED for trial in snapshot.trials))
+    return int(standing.is_open or standing.has_failed)
+
+
+# ---- for people
 
 
 def _number(value: float | None, epoch: int | None) -> str:
     return "" if value is None else f"{epoch}: {value:.3f}"
 
 
-def _epoch(trial: TrialRecord) -> int:
-    """Finished epochs; of a result that was not trained here, those its source had."""
-    return trial.ckpt_epoch if trial.source is None else trial.final_epoch or 0
-
-
-def _standing(trial: TrialRecord) -> str:
+def _word(trial: TrialStanding) -> str:
     if trial.outcome is not None:
         return str(trial.outcome)
     return "running" if trial.state is TrialState.RUNNING else "waiting"
 
 
-def _rows(snapshot: Snapshot) -> list[tuple[str, ...]]:
-    cells = {cell.id: cell for cell in snapshot.cells}
-    stages = {stage.id: stage.name for stage in snapshot.stages}
-    attempts = [attempt.trial_uid for attempt in snapshot.attempts]
-    rows: list[tuple[str, ...]] = []
-    for trial in snapshot.trials:
-        cell = cells[trial.cell_id]
-        epochs = cell.config.get("epochs", "?")
-        rows.append(
-            (
-                str(trial.number),
-                stages[cell.stage_id],
-                cell.name,
-                str(trial.seed),
-                _standing(trial),
-                f"{_epoch(trial)}/{epochs}",
-                _number(trial.final_value, trial.final_epoch),
-                _number(trial.best_value, trial.best_epoch),
-                str(attempts.count(trial.uid)) if trial.source is None else str(trial.source.get("kind")),
-            )
-        )
-    return rows
+def _row(trial: TrialStanding) -> tuple[str, ...]:
+    return (
+        str(trial.number),
+        trial.stage,
+        trial.cell,
+        str(trial.seed),
+        _word(trial),
+        f"{trial.epoch}/{'?' if trial.epochs is None else trial.epochs}",
+        _number(trial.final_value, trial.final_epoch),
+        _number(trial.best_value, trial.best_epoch),
+        str(trial.attempts) if trial.source is None else str(trial.source.get("kind")),
+    )
 
 
-def _heading(snapshot: Snapshot) -> str:
-    standings = [_standing(trial) for trial in snapshot.trials]
-    counts = ", ".join(f"{standings.count(word)} {word}" for word in dict.fromkeys(standings))
-    metric = snapshot.study.document.get("metric", "")
-    return f"{snapshot.study.name} ({snapshot.study.state}), {metric}: {counts or 'no trials yet'}"
+def _heading(standing: StudyStanding) -> str:
+    words = Counter(map(_word, standing.trials))
+    counts = ", ".join(f"{count} {word}" for word, count in words.items())
+    return f"{standing.name} ({standing.state}), {standing.metric}: {counts or 'no trials yet'}"
 
 
-def as_text(snapshot: Snapshot) -> str:
+def as_text(standing: StudyStanding) -> str:
     """The study as aligned columns under a heading, for pipes and files."""
-    rows = [_HEADER, *_rows(snapshot)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADER))]
-    lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([_heading(snapshot), *lines])
+    rows = [_HEADER, *map(_row, standing.trials)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    return "\n".join([_heading(standing), *lines])
 
 
-def _as_texts(snapshots: Iterable[Snapshot]) -> str:
-    return "\n\n".join(as_text(snapshot) for snapshot in snapshots)
+def _as_texts(standings: Iterable[StudyStanding]) -> str:
+    return "\n\n".join(map(as_text, standings))
 
 
-def _as_table(snapshots: Iterable[Snapshot]) -> RenderableType:
+def telling(trials: Sequence[TrialStanding], most: int) -> list[TrialStanding]:
+    """At most `most` trials, in order of number: those that run, that failed, that ended last, that come next."""
+
+    def urgency(trial: TrialStanding) -> tuple[int, float]:
+        if trial.state is TrialState.RUNNING:
+            return 0, trial.number
+        return 1 if trial.outcome is Outcome.FAILED else 2, -(trial.ended or 0.0)
+
+    if len(trials) <= most:
+        return list(trials)
+    # Something of what comes next is always to be seen.
+    waiting = [trial for trial in trials if trial.state is TrialState.WAITING][: most // 4]
+    others = [trial for trial in trials if trial.state is not TrialState.WAITING]
+    chosen = [*sorted(others, key=urgency)[: most - len(waiting)], *waiting]
+    return sorted(chosen, key=lambda trial: trial.number)
+
+
+def _as_table(standings: Sequence[StudyStanding]) -> RenderableType:
     from rich.console import Group
     from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
+    # Of several studies those that are done are told in a line.
+    told = [standing for standing in standings if len(standings) > 1 and not standing.is_open]
+    most = max(_TABLE_ROWS // max(len(standings) - len(told), 1), 4)
     colours = {"completed": "green", "running": "cyan", "waiting": "dim", "failed": "bold red"}
-    tables = []
-    for snapshot in snapshots:
-        table = Table(title=escape(_heading(snapshot)), title_justify="left")
+    parts: list[RenderableType] = []
+    for standing in standings:
+        if standing in told:
+            parts.append(Text(_heading(standing)))
+            continue
+        table = Table(title=escape(_heading(standing)), title_justify="left")
         for name in _HEADER:
             table.add_column(name, justify="right" if name in ("trial", "seed", "epoch", "attempts") else "left")
-        for row, trial in zip(_rows(snapshot), snapshot.trials, strict=True):
-            table.add_row(*(escape(text) for text in row), style=colours.get(_standing(trial), ""))
-        tables.append(table)
-    return Group(*tables)
+        rows = telling(standing.trials, most)
+        for trial in rows:
+            table.add_row(*map(escape, _row(trial)), style=colours.get(_word(trial), ""))
+        if len(rows) < len(standing.trials):
+            table.caption = (
+                f"{len(rows)} of {len(standing.trials)} trials: what runs, failed, ended last, comes next; "
+                "--all shows every one"
+            )
+        parts.append(table)
+    return Group(*parts)
 
 
-def _snapshots(ledger: Ledger, study: str | None) -> list[Snapshot]:
-    names = [study] if study is not None else [record.name for record in ledger.studies()]
-    return [ledger.snapshot(name, values=False) for name in names]
+# ---- the command
 
 
-def _watch(ledger: Ledger, study: str | None) -> None:
+class _Home:
+    """Asks the ledger of a home again and again; opened only where its file does not tell."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._ledger: Ledger | None = None
+
+    def standings(self, study: str | None) -> list[StudyStanding]:
+        file = self._settings.home.database
+        if self._ledger is None and self._settings.database_url == f"sqlite:///{file}":
+            found = of_file(file, study)
+            if found is not None:
+                return found
+        if self._ledger is None:
+            from posestudy.ledger import Ledger
+
+            self._ledger = Ledger.open(self._settings.database_url, create=False)
+        return self._ledger.standings(study)
+
+    def close(self) -> None:
+        if self._ledger is not None:
+            self._ledger.close()
+
+
+def _watch(home: _Home, study: str | None, *, everything: bool) -> None:
     """Show the studies until they are done; outside a terminal, each time something changed."""
-    snapshots = _snapshots(ledger, study)
+    standings = home.standings(study)
     live: Live | None = None
-    if sys.stdout.isatty():
+    if sys.stdout.isatty() and not everything:
         from rich.live import Live as LiveTable
 
         live = LiveTable(auto_refresh=False)
@@ -161,58 +203,62 @@ def _watch(ledger: Ledger, study: str | None) -> None:
     with live or nullcontext():
         while True:
             if live is not None:
-                live.update(_as_table(snapshots), refresh=True)
-            elif (text := _as_texts(snapshots)) != shown:
+                live.update(_as_table(standings), refresh=True)
+            elif (text := _as_texts(standings)) != shown:
                 typer.echo(text)
                 shown = text
-            if not any(is_open(snapshot) for snapshot in snapshots):
+            if not any(standing.is_open for standing in standings):
                 return
             time.sleep(_INTERVAL_S)
-            snapshots = _again(ledger, study, snapshots)
-
-
-def _again(ledger: Ledger, study: str | None, before: list[Snapshot]) -> list[Snapshot]:
-    try:
-        return _snapshots(ledger, study)
-    except LedgerUnavailableError:
-        # A database that restarts is no reason to stop watching.
-        return before
+            # A database that restarts is no reason to stop watching.
+            with suppress(LedgerUnavailableError):
+                standings = home.standings(study)
 
 
 def status(
     study: Annotated[str | None, typer.Argument(metavar="[STUDY]", help="All studies of the home if left out.")] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Keep showing it until the study is done.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every trial, also where a terminal shows the most telling ones.")
+    ] = False,
     as_json_: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Where every trial stands. Exit code 1 while cells are open or where a trial failed."""
-    from posestudy.ledger import Ledger
-
     if watch and as_json_:
         raise typer.BadParameter("--watch shows a table and --json prints once: choose one of them")
-    ledger = Ledger.open(Settings.resolve().database_url, create=False)
+    settings = Settings.resolve()
+    home = _Home(settings)
     try:
         if watch:
             with suppress(KeyboardInterrupt):
-                _watch(ledger, study)
-            snapshots = _snapshots(ledger, study)
-        else:
-            snapshots = _snapshots(ledger, study)
-            _print(ledger, snapshots, study, as_json_)
+                _watch(home, study, everything=everything)
+        standings = home.standings(study)
     finally:
-        ledger.close()
-    raise typer.Exit(max((exit_code(snapshot) for snapshot in snapshots), default=0))
+        home.close()
+    backlog = read_backlog(settings.home)
+    if as_json_:
+        typer.echo(_json(standings, study, backlog))
+    elif not watch:
+        _print(standings, backlog, everything=everything)
+    raise typer.Exit(max(map(exit_code, standings), default=0))
 
 
-def _print(ledger: Ledger, snapshots: list[Snapshot], study: str | None, wants_json: bool) -> None:
-    if wants_json:
-        run_ids = {uid: run.run_id for uid, run in ledger.projected("mlflow").items()}
-        documents = [as_json(snapshot, run_ids) for snapshot in snapshots]
-        typer.echo(json.dumps(documents[0] if study is not None else {"studies": documents}, indent=2))
-    elif not snapshots:
+def _json(standings: Sequence[StudyStanding], study: str | None, backlog: Backlog | None) -> str:
+    waits = None if backlog is None else {"since": backlog.since, "why": list(backlog.sentences)}
+    documents = [{**as_json(standing), "projections_behind": waits} for standing in standings]
+    if study is not None:
+        return dumped(documents[0])
+    return '{"studies": [' + ",\n".join(map(dumped, documents)) + "]}"
+
+
+def _print(standings: Sequence[StudyStanding], backlog: Backlog | None, *, everything: bool) -> None:
+    if not standings:
         typer.echo("no study yet: `posestudy launch STUDY.yaml` starts one")
-    elif sys.stdout.isatty():
+    elif sys.stdout.isatty() and not everything:
         from rich.console import Console
 
-        Console().print(_as_table(snapshots))
+        Console().print(_as_table(standings))
     else:
-        typer.echo(_as_texts(snapshots))
+        typer.echo(_as_texts(standings))
+    if backlog is not None:
+        typer.echo(f"MLflow or Optuna's tables are {backlog}")

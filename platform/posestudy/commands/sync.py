@@ -20,6 +20,7 @@ def sync(
     Both are copies: what was deleted there is sent again, what is there already stays one.
     """
     from posestudy.ledger import Ledger
+    from posestudy.projections.backlog import keep_backlog
     from posestudy.projections.project import Projector
     from posestudy.projections.turn import turn
 
@@ -29,14 +30,16 @@ def sync(
     try:
         if study is not None:
             ledger.study(study)
-        with turn(ledger) as keep:
-            delivery = Projector(settings, ledger).run(study, rebuild=rebuild, keep=keep)
+        with turn(ledger) as held:
+            delivery = Projector(settings, ledger).run(study, rebuild=rebuild, turn=held)
     finally:
         ledger.close()
     for sentence in delivery.notes:
         typer.echo(f"note: {sentence}")
     for sentence in delivery.problems:
         typer.echo(f"not sent: {sentence}", err=True)
+    if delivery.problems or study is None:
+        keep_backlog(settings.home, delivery.problems)
     if not delivery.complete:
         raise typer.Exit(1)
     done = f"sent {delivery.sent}" if delivery.sent else "nothing to send"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from posestudy.errors import MissingPieceError
-from posestudy.settings import Settings, masked
+from posestudy.settings import Settings
 
 if TYPE_CHECKING:
     from posestudy.projections.servers import MlflowServer
@@ -24,12 +24,13 @@ def ui(
     no_optuna: Annotated[bool, typer.Option("--no-optuna", help="Only the MLflow UI.")] = False,
 ) -> None:
     """Serve the MLflow UI, and optuna-dashboard, on 127.0.0.1 until Ctrl-C."""
+    from posestudy.projections import tracking_check
     from posestudy.projections.servers import MlflowServer, OptunaServer, require_free
 
     settings = Settings.resolve()
     if study is not None:
         _require_study(settings, study)
-    elsewhere = settings.mlflow_uri.startswith(("http://", "https://"))
+    elsewhere = tracking_check.is_server(settings.mlflow_uri)
     if not elsewhere:
         require_free(port, "--port")
     if not no_optuna:
@@ -48,7 +49,7 @@ def ui(
             optuna.start()
             typer.echo(f"Optuna   {optuna.address}/dashboard")
         if mlflow is None:
-            typer.echo(f"MLflow   {masked(settings.mlflow_uri)} (a server of its own)")
+            typer.echo(f"MLflow   {tracking_check.ask(settings.mlflow_uri).sentence} (a server of its own)")
         else:
             typer.echo("MLflow   starting ...")
             mlflow.start(stop)

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 
 import sqlalchemy as sa
 
 from posestudy.errors import NotFoundError
-from posestudy.ledger import claims, epochs, interventions, known, projected, reading, split_uses, stages
+from posestudy.ledger import (
+    claims,
+    copying,
+    epochs,
+    interventions,
+    known,
+    projected,
+    reading,
+    split_uses,
+    stages,
+    standings,
+)
 from posestudy.ledger.clock import DatabaseClock
 from posestudy.ledger.connection import ConstraintError, Database
 from posestudy.ledger.migrate import migrate
@@ -25,6 +37,7 @@ from posestudy.ledger.records import (
     ValueRecord,
     WithdrawStages,
 )
+from posestudy.ledger.standings import StudyStanding
 from posestudy.vocabulary import AttemptEnd, Direction, Outcome
 
 
@@ -68,6 +81,26 @@ class Ledger:
         """The database's clock, seconds since the epoch."""
         return float(self._database.read(lambda c: c.scalar(sa.select(DatabaseClock()))) or 0.0)
 
+    # ---- the whole ledger, for backups
+
+    def copy_to(self, path: Path) -> dict[str, int]:
+        """Write everything, as it is at one moment, to a SQLite file at `path`; returns rows by table.
+
+        Workers go on meanwhile. What was sent to projections and who holds a lock is left out.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        return self._database.read(lambda c: copying.copy_out(c, path))
+
+    def fill_from(self, path: Path, moved: Callable[[str], str], why: str) -> dict[str, int]:
+        """Fill this empty ledger from a checked copy; see `posestudy.ledger.copying.copy_in`.
+
+        Raises:
+            NotEmptyError: there are studies in it.
+        """
+        return self._database.write(lambda c: copying.copy_in(c, path, moved, why))
+
     # ---- studies
 
     def studies(self) -> list[StudyRecord]:
@@ -99,12 +132,21 @@ class Ledger:
         """The study at one moment, withdrawn stages left out; without `values` much cheaper. Raises `NotFoundError`."""
         return self._database.read(lambda c: reading.snapshot(c, name, with_values=values))
 
+    def standings(self, name: str | None = None) -> list[StudyStanding]:
+        """Where every trial of a study stands, or of all studies, oldest first. Raises `NotFoundError`."""
+        found = self._database.read(lambda c: standings.of(c, name))
+        if name is not None and not found:
+            self.study(name)
+        return found
+
     def late_values(self, uid: str) -> tuple[ValueRecord, ...]:
         """Values of a trial that came under a lost fence or were replaced by a newer one, in order of arrival."""
         return self._database.read(lambda c: reading.late_values(c, uid))
 
-    def apply(self, study_id: int, changes: Sequence[Change]) -> bool:
+    def apply(self, study_id: int, changes: Sequence[Change], *, document: Json | None = None) -> bool:
         """Apply all changes or none; false where something they were computed from has moved: read and compute again.
+
+        `document` is that of the study when the changes were computed; an edited one refuses them.
 
         New trials are numbered on from the study's last. A cell of `AddCells` that the stage already has under the
         same name and key gains the seeds it lacks. A closed study takes no change until `put_study` or `retry` opens
@@ -117,7 +159,7 @@ class Ledger:
                 given to two configurations); nothing is applied.
         """
         try:
-            self._database.write(lambda c: stages.apply(c, study_id, changes))
+            self._database.write(lambda c: stages.apply(c, study_id, changes, document))
         except (stages.MovedOnError, ConstraintError):
             return False
         return True
@@ -175,6 +217,9 @@ class Ledger:
         duration_s: float,
     ) -> bool:
         """Accept `{epoch: {metric: number}}` and the checkpoint that holds them; the first before is the fallback.
+
+        A state saved in the middle of the next epoch comes without values and with the epoch of the checkpoint
+        before, under another path: the next attempt is handed this one, and the one before as its fallback.
 
         `duration_s` is the training time these epochs took, added to the trial's where anything here is new. Values
         an older attempt had recorded for the same epochs are replaced and kept as late ones.
@@ -239,6 +284,14 @@ class Ledger:
         """Take or lengthen a leased lock; false while another holder's lease lasts."""
         return self._database.write(lambda c: projected.lock(c, name, holder, lease_s))
 
+    def relock(self, name: str, holder: str, lease_s: float) -> bool:
+        """Lengthen a lock that `holder` took and nobody took since, even late; false where it is another's or free."""
+        return self._database.write(lambda c: projected.relock(c, name, holder, lease_s))
+
+    def lock_holder(self, name: str) -> str | None:
+        """Who took a lock last and did not give it back; its lease may be over."""
+        return self._database.read(lambda c: projected.lock_holder(c, name))
+
     def unlock(self, name: str, holder: str) -> None:
         """Give a lock back; nothing happens where it is another's."""
         self._database.write(lambda c: projected.unlock(c, name, holder))
@@ -247,9 +300,13 @@ class Ledger:
         """How far each trial has been sent to `projection`, by trial uid."""
         return self._database.read(lambda c: projected.projected(c, projection))
 
-    def put_projected(self, run: ProjectedRun) -> None:
-        """Insert or replace the row of one trial in one projection."""
-        self._database.write(lambda c: projected.put_projected(c, run))
+    def put_projected(self, run: ProjectedRun, under: tuple[str, str] | None = None) -> bool:
+        """Insert or replace the row of one trial in one projection.
+
+        `under` is the name and the holder of a lock: where somebody else took it since, nothing is written and the
+        answer is false.
+        """
+        return self._database.write(lambda c: projected.put_projected(c, run, under))
 
     def forget_projection(self, projection: str) -> None:
         """Delete every row of `projection`: it will be rebuilt from the start."""

@@ -2,28 +2,53 @@
 
 from __future__ import annotations
 
+import json
+import math
 import random
 import sqlite3
-import threading
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import closing, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, ProgrammingError, StatementError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    DisconnectionError,
+    IntegrityError,
+    ProgrammingError,
+    StatementError,
+)
 from sqlalchemy.exc import TimeoutError as NoConnectionError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from posestudy.errors import LedgerError, LedgerUnavailableError, MissingPieceError
+from posestudy.ledger.turns import Turn
+from posestudy.masking import hidden, masked
 
 Result = TypeVar("Result")
 
 _BUSY_TIMEOUT_MS = 10_000
 _PATIENCE_S = 60.0
 _WRITE = "posestudy_write"
+_SURELY_ALIVE_S = 1.0
+"""After its last use: a server that went away within it is noticed by the next statement instead."""
 _BUSY_STATES = {"40001", "40P01", "55P03"}  # serialization failure, deadlock, lock not available
+_NO_RIGHT = "42501"  # insufficient privilege
+
+_WHAT_SQLITE_MEANS = {
+    sqlite3.SQLITE_READONLY: "its file or folder is read-only; expected both writable, for reading, too (SQLite keeps "
+    "its write-ahead log beside the file)",
+    sqlite3.SQLITE_CANTOPEN: "its file cannot be opened; expected a file and a folder that this user may read and "
+    "write, on a disk that is not full",
+    sqlite3.SQLITE_FULL: "its disk is full; free some space, nothing that was written is lost",
+    sqlite3.SQLITE_IOERR: "its disk is full or failing; free some space or look into the system's log",
+}
 
 
 class ConstraintError(LedgerError):
@@ -38,11 +63,12 @@ def parse_url(url: str) -> URL:
     """
     try:
         parsed = make_url(url)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError):
+        # Both quote the URL or a part of it, which may be the password.
         raise LedgerError(
             "the ledger's URL is not a database URL: expected sqlite:///FILE or postgresql://USER@HOST/DATABASE, "
             "see POSESTUDY_DATABASE_URL"
-        ) from error
+        ) from None
     backend = parsed.get_backend_name()
     if backend not in ("sqlite", "postgresql"):
         raise LedgerError(f"the ledger cannot live in {backend}: expected sqlite or postgresql")
@@ -78,16 +104,38 @@ def _make_engine(url: URL) -> sa.Engine:
     connect_args = {
         "application_name": "posestudy",
         "connect_timeout": 10,
-        "keepalives_idle": 30,
+        # A network that swallows packets is an outage after some 20 s, not after the kernel's quarter of an hour:
+        # what is not acknowledged and what is only waited for.
+        "tcp_user_timeout": 20_000,
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 2,
         # A worker that is frozen in a transaction must not hold the others up for ever.
         "options": "-c lock_timeout=30s -c idle_in_transaction_session_timeout=60s",
     }
     try:
-        return sa.create_engine(url, pool_pre_ping=True, connect_args=connect_args, **options)
+        engine = sa.create_engine(url, connect_args=connect_args, **options)
     except ModuleNotFoundError as error:
         raise MissingPieceError(
             "a ledger in PostgreSQL needs psycopg, which is not installed: pip install 'posestudy[postgres]'"
         ) from error
+    sa.event.listen(engine, "checkin", _put_back)
+    sa.event.listen(engine, "checkout", partial(_taken_out, engine))
+    return engine
+
+
+def _put_back(_connection: object, record: ConnectionPoolEntry) -> None:
+    record.info["put_back"] = time.monotonic()
+
+
+def _taken_out(engine: sa.Engine, connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
+    """See that the server still knows a connection that lay idle; one used a moment ago is not asked each time."""
+    if time.monotonic() - record.info.get("put_back", math.inf) < _SURELY_ALIVE_S:
+        return
+    try:
+        engine.dialect.do_ping(connection)
+    except engine.dialect.loaded_dbapi.Error as error:
+        raise DisconnectionError from error
 
 
 def _is_busy(error: DBAPIError) -> bool:
@@ -95,6 +143,14 @@ def _is_busy(error: DBAPIError) -> bool:
     if code is not None:
         return code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
     return getattr(error.orig, "sqlstate", None) in _BUSY_STATES
+
+
+def _reason(error: DBAPIError) -> str:
+    """What the database said, in the user's words where it said it in its own."""
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    meant = None if code is None else _WHAT_SQLITE_MEANS.get(code & 0xFF)
+    said = _first_line(error)
+    return said if meant is None else f"{meant} ({said})"
 
 
 def _is_damage(error: DBAPIError) -> bool:
@@ -114,17 +170,18 @@ class Database:
     def __init__(self, url: str) -> None:
         parsed = parse_url(url)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
-        self.place = parsed.render_as_string(hide_password=True)
+        self.place = masked(parsed.render_as_string(hide_password=False))
         self.file = Path(parsed.database) if self.is_sqlite and parsed.database else None
         self._engine = _make_engine(parsed)
-        # SQLite lets one writer in and makes the others poll: threads of one process queue here instead.
-        self._turn: AbstractContextManager[Any] = threading.Lock() if self.is_sqlite else nullcontext()
+        self._turn = Turn(self.file) if self.file is not None else None
         self._is_down = False
         self._back_since: float | None = None
 
     def close(self) -> None:
         """Close every idle connection."""
         self._engine.dispose()
+        if self._turn is not None:
+            self._turn.close()
 
     def read(self, body: Callable[[sa.Connection], Result]) -> Result:
         """What `body` returns, seeing the database as it is at one moment.
@@ -172,7 +229,8 @@ class Database:
         return connection.execution_options(isolation_level="READ COMMITTED" if writes else "REPEATABLE READ")
 
     def _once(self, body: Callable[[sa.Connection], Result], writes: bool) -> Result:
-        with self._turn if writes else nullcontext(), self._connect(writes) as connection, connection.begin():
+        turn = self._turn if writes and self._turn is not None else nullcontext()
+        with turn, self._connect(writes) as connection, connection.begin():
             return body(connection)
 
     def _run(self, body: Callable[[sa.Connection], Result], *, writes: bool) -> Result:
@@ -186,6 +244,8 @@ class Database:
             except DBAPIError as error:
                 if not _is_busy(error) or time.monotonic() > give_up:
                     raise self._explained(error) from error
+            except json.JSONDecodeError as error:
+                raise self._damaged(f"a document in it cannot be read, {error}") from error
             except NoConnectionError as error:
                 raise self._down("too many threads of this process use it at once") from error
             except StatementError as error:
@@ -204,14 +264,25 @@ class Database:
     def _explained(self, error: DBAPIError) -> LedgerError:
         if _is_busy(error):
             return self._down(f"another process has been writing to it for {_PATIENCE_S:.0f} s; end that process")
-        if _is_damage(error):
+        if getattr(error.orig, "sqlstate", None) == _NO_RIGHT:
             return LedgerError(
-                f"the ledger {self.place} is damaged or not a ledger: {_first_line(error)}; restore it from a backup "
-                "or choose another home"
+                f"the user of the ledger {self.place} lacks a right: {_first_line(error)}; expected the owner of its "
+                "tables"
             )
-        return self._down(_first_line(error))
+        if _is_damage(error):
+            return self._damaged(_first_line(error))
+        return self._down(_reason(error))
+
+    def _damaged(self, reason: str) -> LedgerError:
+        return LedgerError(
+            f"the ledger {self.place} is damaged or not a ledger: {reason}; restore it from a backup (`posestudy "
+            "restore`) or choose another home"
+        )
 
 
 def _first_line(error: DBAPIError) -> str:
-    lines = str(error.orig).strip().splitlines()
-    return lines[0] if lines else type(error.orig).__name__
+    lines = [line.strip(" \t-") for line in str(error.orig).strip().splitlines()]
+    if len(lines) > 1 and lines[0].endswith(":"):
+        # A heading over one line for each address of the host.
+        return hidden(f"{lines[0]} {lines[1]}")
+    return hidden(lines[0]) if lines else type(error.orig).__name__

@@ -28,6 +28,17 @@ def lock(connection: sa.Connection, name: str, holder: str, lease_s: float) -> b
     return bool(connection.scalar(take) == holder)
 
 
+def relock(connection: sa.Connection, name: str, holder: str, lease_s: float) -> bool:
+    table = schema.lock
+    mine = sa.and_(table.c.name == name, table.c.holder == holder)
+    return connection.execute(sa.update(table).where(mine).values(until=DatabaseClock() + lease_s)).rowcount == 1
+
+
+def lock_holder(connection: sa.Connection, name: str) -> str | None:
+    table = schema.lock
+    return connection.scalar(sa.select(table.c.holder).where(table.c.name == name))
+
+
 def unlock(connection: sa.Connection, name: str, holder: str) -> None:
     table = schema.lock
     connection.execute(sa.delete(table).where(table.c.name == name, table.c.holder == holder))
@@ -39,12 +50,17 @@ def projected(connection: sa.Connection, projection: str) -> dict[str, Projected
     return {row["trial_uid"]: ProjectedRun(**row) for row in rows}
 
 
-def put_projected(connection: sa.Connection, run: ProjectedRun) -> None:
+def put_projected(connection: sa.Connection, run: ProjectedRun, under: tuple[str, str] | None) -> bool:
+    if under is not None:
+        held = sa.select(schema.lock.c.holder).where(schema.lock.c.name == under[0]).with_for_update()
+        if connection.scalar(held) != under[1]:
+            return False
     table = schema.projected_run
     row = asdict(run)
     changes = {key: row[key] for key in ("run_id", "epoch", "state")}
     put = _insert(connection, table).values(**row)
     connection.execute(put.on_conflict_do_update(index_elements=[table.c.projection, table.c.trial_uid], set_=changes))
+    return True
 
 
 def forget_projection(connection: sa.Connection, projection: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -26,26 +26,39 @@ from posestudy.vocabulary import AttemptEnd, Outcome, TrialState
 _FETCHED_ROWS, _PARSED_ROWS = 500, 8000
 
 
-def _study(row: sa.RowMapping) -> StudyRecord:
+# Built once: building a statement takes longer than running it.
+_STUDY_NAMED = sa.select(schema.study).where(schema.study.c.name == sa.bindparam("its_name"))
+_CELL_AND_STAGE = (
+    sa.select(schema.cell, schema.stage).join(schema.stage).where(schema.cell.c.id == sa.bindparam("cell"))
+)
+_VALUES = (
+    sa.select(schema.value).where(schema.value.c.trial_uid == sa.bindparam("of_uid")).order_by(schema.value.c.epoch)
+)
+_VALUES_AT = _VALUES.where(schema.value.c.epoch.in_(sa.bindparam("epochs", expanding=True)))
+
+
+def _study(row: Mapping[str, Any]) -> StudyRecord:
     return StudyRecord(**row)
 
 
-def _trial(row: sa.RowMapping) -> TrialRecord:
-    fields: dict[str, Any] = dict(row)
+def trial_record(row: Mapping[str, Any]) -> TrialRecord:
+    """The record of a whole row of the table `trial`."""
+    fields = dict(row)
     del fields["ckpt_fence"]
     fields["state"] = TrialState(fields["state"])
     fields["outcome"] = Outcome(fields["outcome"]) if fields["outcome"] else None
     return TrialRecord(**fields)
 
 
-def _attempt(row: sa.RowMapping) -> AttemptRecord:
-    fields: dict[str, Any] = dict(row)
+def _attempt(fields: dict[str, Any]) -> AttemptRecord:
     fields["end"] = AttemptEnd(fields["end"]) if fields["end"] else None
     return AttemptRecord(**fields)
 
 
-def _rows(connection: sa.Connection, query: sa.Select[Any]) -> list[sa.RowMapping]:
-    return list(connection.execute(query).mappings())
+def _rows(connection: sa.Connection, query: sa.Select[Any], **parameters: Any) -> list[dict[str, Any]]:
+    result = connection.execute(query, parameters)
+    names = tuple(result.keys())
+    return [dict(zip(names, row, strict=True)) for row in result]
 
 
 def studies(connection: sa.Connection) -> list[StudyRecord]:
@@ -53,7 +66,7 @@ def studies(connection: sa.Connection) -> list[StudyRecord]:
 
 
 def study(connection: sa.Connection, name: str) -> StudyRecord:
-    rows = _rows(connection, sa.select(schema.study).where(schema.study.c.name == name))
+    rows = _rows(connection, _STUDY_NAMED, its_name=name)
     if rows:
         return _study(rows[0])
     known = list(connection.scalars(sa.select(schema.study.c.name).order_by(schema.study.c.name)))
@@ -61,19 +74,23 @@ def study(connection: sa.Connection, name: str) -> StudyRecord:
     raise NotFoundError(f"no study '{name}' in this ledger ({hint})")
 
 
-def trial(connection: sa.Connection, uid: str) -> TrialRecord:
-    return _trial(_rows(connection, sa.select(schema.trial).where(schema.trial.c.uid == uid))[0])
-
-
 def cell_and_stage(connection: sa.Connection, cell_id: int) -> tuple[CellRecord, StageRecord]:
-    cell = CellRecord(**_rows(connection, sa.select(schema.cell).where(schema.cell.c.id == cell_id))[0])
-    stage = StageRecord(**_rows(connection, sa.select(schema.stage).where(schema.stage.c.id == cell.stage_id))[0])
-    return cell, stage
+    row = connection.execute(_CELL_AND_STAGE, {"cell": cell_id}).one()
+    cell = dict(zip(schema.cell.c.keys(), row, strict=False))
+    stage = dict(zip(schema.stage.c.keys(), row[len(cell) :], strict=True))
+    return CellRecord(**cell), StageRecord(**stage)
 
 
 def values(connection: sa.Connection, uid: str) -> tuple[ValueRecord, ...]:
-    query = sa.select(schema.value).where(schema.value.c.trial_uid == uid).order_by(schema.value.c.epoch)
-    return tuple(ValueRecord(**row) for row in _rows(connection, query))
+    return tuple(ValueRecord(**row) for row in _rows(connection, _VALUES, of_uid=uid))
+
+
+def values_at(connection: sa.Connection, uid: str, epochs: Collection[int]) -> dict[int, ValueRecord]:
+    """The values of some epochs of a trial that are there, by epoch."""
+    if not epochs:
+        return {}
+    rows = _rows(connection, _VALUES_AT, of_uid=uid, epochs=list(epochs))
+    return {row["epoch"]: ValueRecord(**row) for row in rows}
 
 
 def late_values(connection: sa.Connection, uid: str) -> tuple[ValueRecord, ...]:
@@ -97,7 +114,7 @@ def snapshot(connection: sa.Connection, name: str, *, with_values: bool) -> Snap
     texts = texts.select_from(placed.join(value, value.c.trial_uid == trial.c.uid)).where(in_study)
     attempts = sa.select(attempt).select_from(placed.join(attempt, attempt.c.trial_uid == trial.c.uid))
     attempts = attempts.where(in_study).order_by(trial.c.number, attempt.c.fence)
-    placed_trials = tuple(_trial(row) for row in _rows(connection, trials))
+    placed_trials = tuple(trial_record(row) for row in _rows(connection, trials))
     return Snapshot(
         study=record,
         stages=tuple(StageRecord(**row) for row in _rows(connection, stages)),

@@ -10,6 +10,9 @@ from posestudy.vocabulary import AttemptEnd, Outcome, Purpose, TrialState
 
 Json = dict[str, Any]
 
+RESTORED_FENCES = 1000
+"""Fences of a restored ledger go on from the next multiple of this: workers of the old one have granted fewer since."""
+
 
 @dataclass(frozen=True)
 class StudyRecord:
@@ -132,6 +135,11 @@ class TrialRecord:
     provenance: Json = field(default_factory=dict)
     source: Json | None = None
     profile: Json | None = None
+
+    @property
+    def never_claimed(self) -> bool:
+        """Whether no worker ever held it, in this ledger or in the one it was restored from."""
+        return self.started is None and self.fence % RESTORED_FENCES == 0
 
 
 @dataclass(frozen=True)

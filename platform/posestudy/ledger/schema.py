@@ -1,4 +1,4 @@
-"""The ledger's tables. A change here needs a migration beside it and a new `REVISION`; a test compares the two."""
+"""The ledger's tables. A change here needs a migration beside it and its name in `revisions`; a test compares them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-REVISION = "0004"
-"""The newest migration this posestudy has."""
-
-KNOWN_REVISIONS = ("0001", "0002", "0003", "0004")
-"""Every migration this posestudy has, oldest first."""
-
-VERSION_TABLE = "posestudy_version"
+from posestudy.ledger.revisions import KNOWN_REVISIONS as KNOWN_REVISIONS
+from posestudy.ledger.revisions import REVISION as REVISION
+from posestudy.ledger.revisions import VERSION_TABLE as VERSION_TABLE
 
 WITHDRAWN_STAGE = "withdrawn"
 """State of a stage that an edited study file no longer has: not read with the study, its trials wait for new cells."""

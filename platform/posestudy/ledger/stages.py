@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 import sqlalchemy as sa
 
 from posestudy.errors import LedgerError
+from posestudy.home import safe_part
 from posestudy.ledger import known, reading, schema
 from posestudy.ledger.claims import end_attempt
 from posestudy.ledger.clock import DatabaseClock
@@ -45,6 +46,7 @@ def put_study(
     table = schema.study
     old = connection.execute(sa.select(table).where(table.c.name == name).with_for_update()).mappings().first()
     if old is None:
+        _require_own_folder(connection, name)
         row = {"name": name, "document": document, "source": source, "state": "open", "created": DatabaseClock()}
         connection.execute(sa.insert(table).values(**row))
     else:
@@ -55,6 +57,18 @@ def put_study(
         if withdraw is not None:
             apply(connection, old["id"], [withdraw])
     return reading.study(connection, name)
+
+
+def _require_own_folder(connection: sa.Connection, name: str) -> None:
+    """Raises LedgerError where the files of a new study would lie in those of another: some disks know no case."""
+    mine = safe_part(name).casefold()
+    # One of this very name was put since we looked for it: the insertion finds that out, and is tried again.
+    for other in connection.scalars(sa.select(schema.study.c.name).where(schema.study.c.name != name)):
+        if safe_part(other).casefold() == mine:
+            raise LedgerError(
+                f"a study '{name}' would share its folder with the study '{other}'; expected a name that differs in "
+                "more than signs and capital letters"
+            )
 
 
 def put_estimate(connection: sa.Connection, name: str, estimate: Json) -> None:
@@ -75,6 +89,10 @@ class _Growth:
         self._versions: dict[int, int] = {}
         last = sa.select(sa.func.max(schema.trial.c.number)).where(schema.trial.c.study_id == study_id)
         self._number: int = connection.scalar(last) or 0
+
+    def is_of(self, document: Json) -> bool:
+        """Whether the study still is what `document` says: a stage opened from an older one has no version to tell."""
+        return bool(self._study["document"] == document)
 
     def apply(self, change: Change) -> None:
         if isinstance(change, CloseStudy):
@@ -204,7 +222,9 @@ class _Growth:
         gone = list(self._connection.scalars(sa.select(stage.c.id).where(mine)))
         of_gone = sa.select(cell.c.id).where(cell.c.stage_id.in_(gone))
         still = sa.and_(trial.c.cell_id.in_(of_gone), trial.c.state != TrialState.DONE)
-        for row in self._connection.execute(sa.select(trial.c.uid, trial.c.fence, trial.c.state).where(still)).all():
+        query = sa.select(trial.c.uid, trial.c.fence, trial.c.state).where(still).order_by(trial.c.number)
+        # Held until the end: a worker that claimed one in between would leave an attempt that never ends.
+        for row in self._connection.execute(query.with_for_update()).all():
             if row.state == TrialState.RUNNING:
                 end_attempt(self._connection, row.uid, row.fence, AttemptEnd.FINISHED, known.WITHDRAWN)
         cancelled = {
@@ -262,13 +282,16 @@ class _Growth:
         return True
 
 
-def apply(connection: sa.Connection, study_id: int, changes: Sequence[Change]) -> None:
+def apply(connection: sa.Connection, study_id: int, changes: Sequence[Change], document: Json | None = None) -> None:
     """Apply every change or raise.
 
     Raises:
-        MovedOnError: a version, an ordinal or the study's state is not what the changes were computed from.
+        MovedOnError: a version, an ordinal, the study's state or its document, where one is given, is not what the
+            changes were computed from.
         LedgerError: the changes contradict themselves or the stage, whatever moved.
     """
     growth = _Growth(connection, study_id)
+    if document is not None and not growth.is_of(document):
+        raise MovedOnError
     for change in changes:
         growth.apply(change)

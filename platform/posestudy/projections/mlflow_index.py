@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -53,17 +53,27 @@ class RunIndex:
     stages: dict[str, KnownRun] = field(default_factory=dict)
     studies: dict[str, KnownRun] = field(default_factory=dict)
     """The run of the study itself, by the study's name."""
+    strays: list[KnownRun] = field(default_factory=list)
+    """Active runs that ought not to be: a second one of the same thing, and what was superseded but not yet deleted.
+
+    A run whose creation got no answer is created again, and a process may die between two requests.
+    """
 
     @classmethod
-    def read(cls, client: MlflowClient, experiment_id: str) -> RunIndex:
+    def read(cls, client: MlflowClient, experiment_id: str, preferred: Collection[str] = ()) -> RunIndex:
+        """`preferred`: run ids that the ledger has written down, which win over others of the same trial."""
         index = cls(experiment_id)
-        for run in _all_runs(client, experiment_id):
-            index.add(KnownRun.of(run))
+        found = [KnownRun.of(run) for run in _all_runs(client, experiment_id)]
+        # The sort is stable: of equals the earliest stays first.
+        for run in sorted(found, key=lambda run: (not run.active, run.run_id not in preferred)):
+            index.add(run)
         return index
 
     def add(self, run: KnownRun) -> None:
-        """File `run` under its tags; an active run goes before a deleted one of the same trial."""
+        """File `run` under its tags; the first of several is the one to go on with."""
         if SUPERSEDED_TAG in run.tags:
+            if run.active:
+                self.strays.append(run)
             return
         if TRIAL_TAG in run.tags:
             place, key = self.trials, run.tags[TRIAL_TAG]
@@ -73,8 +83,10 @@ class RunIndex:
             place, key = self.studies, run.tags.get(STUDY_TAG, "")
         else:
             return
-        if key not in place or (run.active and not place[key].active):
+        if key not in place:
             place[key] = run
+        elif run.active:
+            self.strays.append(run)
 
 
 def _all_runs(client: MlflowClient, experiment_id: str) -> Iterable[Run]:

@@ -13,6 +13,7 @@ from posestudy.ledger import Ledger
 from posestudy.projections.delivery import ProjectionOutageError
 from posestudy.projections.mlflow_store import NAME, MlflowStore
 from posestudy.projections.quiet_mlflow import open_client, trouble
+from posestudy.projections.reasons import reason
 from posestudy.projections.turn import turn
 from posestudy.settings import Settings, masked
 
@@ -94,8 +95,8 @@ class ModelRegistry:
         return Registered(name, str(version.version), reused=False)
 
     def _run_of(self, study: str, uid: str) -> str:
-        with turn(self._ledger):
-            delivery = MlflowStore(self._settings).send(self._ledger, self._ledger.snapshot(study))
+        with turn(self._ledger) as held:
+            delivery = MlflowStore(self._settings).send(self._ledger, self._ledger.snapshot(study), turn=held)
         row = self._ledger.projected(NAME).get(uid)
         if row is None or delivery.problems:
             why = "; ".join(delivery.problems) or "it has no run"
@@ -108,9 +109,8 @@ class ModelRegistry:
         return row.run_id
 
     def _outage(self, error: Exception) -> ProjectionOutageError:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
         place = masked(self._settings.mlflow_uri)
-        said = lines[0].replace(self._settings.mlflow_uri, place)[:400]
+        said = reason(error).said
         return ProjectionOutageError(f"MLflow at {place} cannot be used: {said}. Nothing is registered; try again.")
 
 

@@ -35,8 +35,10 @@ class RunWriter:
 
     def supersede(self, known: KnownRun) -> None:
         """Put a run away whose values the ledger has replaced: MLflow cannot forget single values."""
-        self._client.set_tag(known.run_id, SUPERSEDED_TAG, "true")
+        if SUPERSEDED_TAG not in known.tags:
+            self._client.set_tag(known.run_id, SUPERSEDED_TAG, "true")
         self._client.delete_run(known.run_id)
+        known.active = False
 
     def mend(self, known: KnownRun, name: str, status: str, tags: Mapping[str, str], ended: int | None = None) -> bool:
         """Make name, status, end and posestudy's tags of a run what they ought to be; whether anything differed."""

@@ -170,7 +170,7 @@ def _card(
 def _state(trial: TrialRecord, intermediate: Mapping[int, float]) -> tuple[str, float | None]:
     """Optuna's state and value; it knows no going back, so a preempted trial goes on running there."""
     if trial.state is not TrialState.DONE:
-        return ("WAITING" if trial.fence == 0 else "RUNNING"), None
+        return ("WAITING" if trial.never_claimed else "RUNNING"), None
     value = trial.final_value
     if value is None or math.isnan(value):
         value = intermediate[max(intermediate)] if intermediate and trial.outcome is Outcome.PRUNED else None

@@ -10,8 +10,11 @@ from posestudy.ledger import Ledger
 from posestudy.ledger.records import ProjectedRun, Snapshot, StageRecord
 from posestudy.projections.delivery import Delivery, ProjectionOutageError
 from posestudy.projections.optuna_cards import TrialCard, objectives, stage_cards
-from posestudy.projections.run_card import TRIAL_TAG, cut
+from posestudy.projections.reasons import reason
+from posestudy.projections.run_card import TRIAL_TAG
+from posestudy.projections.sqlite_file import file_identity
 from posestudy.projections.standing import metric_of
+from posestudy.projections.turn import Turn, TurnLostError
 from posestudy.settings import Settings, masked
 from posestudy.vocabulary import METRICS, Direction
 
@@ -45,35 +48,48 @@ class OptunaTables:
     def __init__(self, settings: Settings) -> None:
         self._url = settings.optuna_url
         self._opened: RDBStorage | None = None
+        self._file: tuple[int, int] | None = None
 
-    def send(self, ledger: Ledger, snapshot: Snapshot, *, rebuild: bool = False) -> Delivery:
+    def send(self, ledger: Ledger, snapshot: Snapshot, *, rebuild: bool = False, turn: Turn | None = None) -> Delivery:
         """Bring the Optuna studies of one study up to `snapshot`, anew where `rebuild`.
 
-        Raises ProjectionOutageError where the tables cannot be reached or written.
+        Raises:
+            ProjectionOutageError: the tables cannot be reached or written.
+            TurnLostError: `turn` is over, somebody else goes on.
         """
         from optuna.exceptions import OptunaError
         from sqlalchemy.exc import SQLAlchemyError
 
         delivery = Delivery()
+        turn = turn or Turn()
         rows = ledger.projected(NAME)
         try:
             storage = self._storage()
             for stage in snapshot.stages:
-                delivery.sent += self._send_stage(storage, ledger, snapshot, stage, rows, rebuild)
+                delivery.sent += self._send_stage(storage, ledger, snapshot, stage, rows, rebuild, turn)
             delivery.sent += _delete_withdrawn(storage, snapshot)
         except (OptunaError, SQLAlchemyError, OSError, ImportError) as error:
-            self._opened = None
-            said = (str(error).strip().splitlines() or [type(error).__name__])[0].replace(self._url, masked(self._url))
+            self._close()
+            said = reason(error).said
             raise ProjectionOutageError(
-                f"Optuna's tables at {masked(self._url)} cannot be used: {cut(said, 400).rstrip('.')}. Nothing is "
+                f"Optuna's tables at {masked(self._url)} cannot be used: {said}. Nothing is "
                 "lost: the ledger keeps it, and `posestudy sync` sends it once they are back."
             ) from error
         return delivery
 
     def _storage(self) -> RDBStorage:
+        # A SQLite file that was deleted stays open, and what is written then goes nowhere.
+        if self._opened is not None and self._file != file_identity(self._url):
+            self._close()
         if self._opened is None:
             self._opened = open_storage(self._url)
+            self._file = file_identity(self._url)
         return self._opened
+
+    def _close(self) -> None:
+        if self._opened is not None:
+            self._opened.engine.dispose()
+        self._opened = None
 
     def _send_stage(
         self,
@@ -83,13 +99,17 @@ class OptunaTables:
         stage: StageRecord,
         rows: Mapping[str, ProjectedRun],
         rebuild: bool,
+        turn: Turn,
     ) -> int:
         wanted = stage_cards(snapshot, stage)
         found = _find(storage, study_name(snapshot.study.name, stage.name))
-        there = {} if found is None else _by_uid(storage.get_all_trials(found, deepcopy=False))
+        trials = [] if found is None else storage.get_all_trials(found, deepcopy=False)
+        there = _by_uid(trials)
         sent = 0
-        if found is not None and not rebuild and not _outdated(wanted, there, rows):
+        twice = len(there) != len(trials)
+        if found is not None and not rebuild and not twice and not _outdated(wanted, there, rows):
             study_id = found
+            _label(storage, study_id, snapshot, stage)
         else:
             if found is not None:
                 storage.delete_study(found)
@@ -100,8 +120,10 @@ class OptunaTables:
             old = there.get(card.uid)
             if old is not None and row is not None and row.state == card.digest:
                 continue
+            if not turn.keep():
+                raise TurnLostError
             trial_id = _add(storage, study_id, card) if old is None else _grow(storage, old, card)
-            ledger.put_projected(ProjectedRun(NAME, card.uid, str(trial_id), card.last_epoch, card.digest))
+            turn.record(ledger, ProjectedRun(NAME, card.uid, str(trial_id), card.last_epoch, card.digest))
             sent += 1
         return sent
 
@@ -161,10 +183,17 @@ def _create(storage: RDBStorage, snapshot: Snapshot, stage: StageRecord) -> int:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         study.set_metric_names(names)
-    study.set_user_attr("posestudy.study", snapshot.study.name)
-    study.set_user_attr("posestudy.stage", stage.name)
-    study.set_user_attr("posestudy.design", stage.design)
+    _label(storage, study._study_id, snapshot, stage)
     return study._study_id
+
+
+def _label(storage: RDBStorage, study_id: int, snapshot: Snapshot, stage: StageRecord) -> None:
+    """What `_delete_withdrawn` finds a study by; whoever created it may have died before this."""
+    labels = {"study": snapshot.study.name, "stage": stage.name, "design": stage.design}
+    there = storage.get_study_user_attrs(study_id)
+    for name, value in labels.items():
+        if there.get(f"posestudy.{name}") != value:
+            storage.set_study_user_attr(study_id, f"posestudy.{name}", value)
 
 
 def _add(storage: RDBStorage, study_id: int, card: TrialCard) -> int:

@@ -14,7 +14,8 @@ from posestudy.projections.mlflow_store import MlflowStore
 from posestudy.projections.optuna_tables import NAME as OPTUNA
 from posestudy.projections.optuna_tables import OptunaTables
 from posestudy.projections.run_card import digest
-from posestudy.projections.turn import turn
+from posestudy.projections.turn import Turn, TurnLostError
+from posestudy.projections.turn import turn as hold_turn
 from posestudy.settings import Settings
 
 log = logging.getLogger("posestudy.projections")
@@ -33,37 +34,36 @@ class Projector:
         self._optuna = OptunaTables(settings)
         self._delivered: dict[str, str] = {}
 
-    def run(
-        self, study: str | None = None, *, rebuild: bool = False, keep: Callable[[], bool] = lambda: True
-    ) -> Delivery:
-        """One pass over `study`, or over all; call it while holding the lock, with its `keep`.
+    def run(self, study: str | None = None, *, rebuild: bool = False, turn: Turn | None = None) -> Delivery:
+        """One pass over `study`, or over all; `turn` is what `posestudy.projections.turn.turn` gave.
 
         `rebuild` sends everything again and restores what users deleted in MLflow. Raises NotFoundError for an
         unknown study, LedgerError where the ledger cannot be read; all other trouble is in the result.
         """
         names = [self._ledger.study(study).name] if study else [record.name for record in self._ledger.studies()]
+        turn = turn or Turn()
         total = Delivery()
         down: set[str] = set()
         for name in names:
-            if not keep():
+            if not turn.keep():
                 total.interrupted = True
                 break
             light = _digest(self._ledger.snapshot(name, values=False))
             if not rebuild and self._delivered.get(name) == light:
                 continue
-            one = self._send(name, rebuild, keep, down)
+            one = self._send(name, rebuild, turn, down)
             if one.complete and not down:
                 self._delivered[name] = light
             total.add(one)
         return total
 
-    def _send(self, name: str, rebuild: bool, keep: Callable[[], bool], down: set[str]) -> Delivery:
+    def _send(self, name: str, rebuild: bool, turn: Turn, down: set[str]) -> Delivery:
         """One study to both; a projection that is down is added to `down` and left out for the rest of the pass."""
         snapshot = self._ledger.snapshot(name)
         delivery = Delivery()
         steps: dict[str, Callable[[], Delivery]] = {
-            OPTUNA: lambda: self._optuna.send(self._ledger, snapshot, rebuild=rebuild),
-            MLFLOW: lambda: self._mlflow.send(self._ledger, snapshot, rebuild=rebuild, keep=keep),
+            OPTUNA: lambda: self._optuna.send(self._ledger, snapshot, rebuild=rebuild, turn=turn),
+            MLFLOW: lambda: self._mlflow.send(self._ledger, snapshot, rebuild=rebuild, turn=turn),
         }
         for projection, step in steps.items():
             if projection in down:
@@ -73,6 +73,9 @@ class Projector:
             except ProjectionOutageError as outage:
                 down.add(projection)
                 delivery.problems.append(str(outage))
+            except TurnLostError:
+                delivery.interrupted = True
+                break
         return delivery
 
 
@@ -89,8 +92,8 @@ def project_once(settings: Settings, ledger: Ledger) -> int:
     process keeps the projector's lock.
     """
     settings.home.root.mkdir(parents=True, exist_ok=True)
-    with turn(ledger) as keep:
-        delivery = Projector(settings, ledger).run(keep=keep)
+    with hold_turn(ledger) as turn:
+        delivery = Projector(settings, ledger).run(turn=turn)
     report(delivery)
     return delivery.sent
 

@@ -6,6 +6,9 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
+from posestudy.projections.sqlite_file import create_whole
+from posestudy.settings import mlflow_password
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
@@ -16,13 +19,16 @@ ENVIRONMENT = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # MLflow would send again whatever got no answer, also what creates a run, and then there are two: the next pass
+    # looks first what is there.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "GIT_PYTHON_REFRESH": "quiet",
 }
 """Set for this process and for every MLflow process it starts."""
 
-# MLflow's own defaults (7 retries, 120 s each) would hold the projector's lock for minutes in an outage,
-# and the ledger keeps everything anyway; a user's own setting wins.
-_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
+# MLflow's own default (120 s) would hold the projector's lock for minutes in an outage, and the ledger keeps everything
+# anyway; a user's own setting wins.
+_PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
 
 
 def prepare(environment: dict[str, str] | os._Environ[str] = os.environ) -> None:
@@ -35,13 +41,19 @@ def prepare(environment: dict[str, str] | os._Environ[str] = os.environ) -> None
 def open_client(uri: str) -> MlflowClient:
     """A client of the MLflow store at `uri`. Imports MLflow (seconds) and creates a missing database schema.
 
-    Raises whatever MLflow or SQLAlchemy raises where the store cannot be opened.
+    Raises whatever MLflow or SQLAlchemy raises where the store cannot be opened, and PoseStudyError where the file
+    with the server's password cannot be used.
     """
     prepare()
+    password = mlflow_password()
+    if password is not None:
+        # MLflow looks for it there at every request; this process trains nothing and starts no trial.
+        os.environ["MLFLOW_TRACKING_PASSWORD"] = password
     for name in ("alembic", "mlflow"):
         logging.getLogger(name).setLevel(logging.WARNING)
     from mlflow import MlflowClient
 
+    create_whole(uri, lambda url: MlflowClient(tracking_uri=url))
     return MlflowClient(tracking_uri=uri)
 
 

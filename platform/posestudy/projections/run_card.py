@@ -34,7 +34,7 @@ SYSTEM_METRICS = frozenset(
 """Ledger values that MLflow's UI shall show in its System metrics tab, which lists what begins with `system/`."""
 
 _ILLEGAL = re.compile(r"[^/\w.\- :]")
-_PROVENANCE = ("git_commit", "torch", "mmpose", "device_name", "amp_dtype")
+_PROVENANCE = ("git_commit", "torch", "mmpose", "device_name", "amp_dtype", "data_path")
 
 _PROFILED = (
     "parameters",
@@ -171,7 +171,7 @@ def cards(snapshot: Snapshot) -> list[RunCard]:
     best = best_trial(snapshot)
     made = []
     for trial in snapshot.trials:
-        if trial.state is TrialState.WAITING and trial.fence == 0:
+        if trial.state is TrialState.WAITING and trial.never_claimed:
             continue
         cell = cells[trial.cell_id]
         rows = sorted(values.get(trial.uid, ()), key=lambda row: row.epoch)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from posestudy.errors import MissingPieceError
+from posestudy.masking import hidden
 from posestudy.projections.quiet_mlflow import prepare
 from posestudy.settings import Settings
 
@@ -69,6 +70,9 @@ class MlflowServer:
         # By environment, for the command line of a process is readable by every user and the URI may hold a password.
         environment["MLFLOW_BACKEND_STORE_URI"] = self._settings.mlflow_uri
         environment["MLFLOW_DEFAULT_ARTIFACT_ROOT"] = home.artifacts.as_uri()
+        # A web page whose name is made to lead to loopback is refused, whatever the user's shell allows elsewhere.
+        environment["MLFLOW_SERVER_ALLOWED_HOSTS"] = ",".join(f"{name}:{self._port}" for name in sorted(_LOCAL_NAMES))
+        environment["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"] = self.address
         command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(self._port)]
         command += ["--workers", "1", "--no-serve-artifacts"]
         with open(home.ui_log, "wb") as out:
@@ -101,7 +105,7 @@ class MlflowServer:
 
     def _last_words(self) -> str:
         lines = self._settings.home.ui_log.read_text(errors="replace").strip().splitlines()
-        return " / ".join(lines[-3:]) or "none"
+        return hidden(" / ".join(lines[-3:])) or "none"
 
     def experiment_page(self, study: str) -> str | None:
         """The address of the study's experiment, or None where MLflow has none of that name."""
@@ -162,21 +166,27 @@ class _Quiet(WSGIRequestHandler):
 
 
 def dashboard(storage: Any) -> WSGIApplication:
-    """optuna-dashboard's WSGI application, answering only to this machine's own names.
+    """optuna-dashboard's WSGI application, answering only to this machine's own names and to its own page.
 
-    The dashboard itself does not look at the Host header, so any web page could rebind its name to loopback and read
-    and delete studies.
+    The dashboard itself looks at neither header, so any web page could rebind its name to loopback and read and delete
+    studies, or send a form to it.
     """
     from optuna_dashboard import wsgi
 
     inner: Callable[..., Iterable[bytes]] = wsgi(storage)
 
     def guarded(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if str(environ.get("HTTP_HOST", "")).rpartition(":")[0] in _LOCAL_NAMES or (
-            environ.get("HTTP_HOST") in _LOCAL_NAMES
-        ):
+        host, origin = str(environ.get("HTTP_HOST", "")), environ.get("HTTP_ORIGIN")
+        # A page from elsewhere can send a form here without asking; only what it reads back is kept from it.
+        if _is_local(host) and (origin is None or origin == f"http://{host}"):
             return inner(environ, start_response)
         start_response("403 Forbidden", [("Content-Type", "text/plain; charset=utf-8")])
         return [b"this page answers to 127.0.0.1 and localhost only\n"]
 
     return guarded
+
+
+def _is_local(host: str) -> bool:
+    """Whether `host`, with or without a port, is a name of this machine."""
+    name, colon, port = host.rpartition(":")
+    return (name if colon and port.isdecimal() else host) in _LOCAL_NAMES

@@ -1,13 +1,15 @@
 """The background process that keeps MLflow and Optuna's tables up to the ledger while a pool trains.
 
 `python -m posestudy.projections.service --home DIR` loops until SIGTERM, SIGINT or the end of its standard input, then
-drains: it leaves with 0 once everything is delivered and with 1 where something had to stay behind for `sync`.
+drains: it leaves with 0 once everything is delivered and with 1 where something had to stay behind for `sync`. On
+standard output it says `{"say": TEXT or null, "behind": BOOL}` in one line of JSON, when something is to be told.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import logging
 import logging.handlers
 import os
@@ -22,8 +24,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from posestudy.errors import PoseStudyError
 from posestudy.home import Home
 from posestudy.ledger import Ledger
+from posestudy.masking import HidingFormatter
 from posestudy.projections.delivery import Delivery
-from posestudy.projections.project import Projector, log, report
+from posestudy.projections.news import News
+from posestudy.projections.project import Projector, log
+from posestudy.projections.reasons import GONE
+from posestudy.projections.sqlite_file import file_identity
 from posestudy.projections.turn import BusyError, turn
 from posestudy.settings import Settings, masked
 
@@ -41,15 +47,19 @@ class Service:
         self._stop = stop
         self._ledger: Ledger | None = None
         self._projector: Projector | None = None
-        self._store = _identity(settings)
+        self._store = file_identity(settings.mlflow_uri)
+        self._news = News(settings.home, log, _tell)
+        self._failing = False
 
     def loop(self) -> int:
         """Until the stop event, then drain; 0 where everything is delivered, else 1."""
-        pause = PERIOD_S
+        # The first pass imports MLflow: at once, while nothing trains yet.
+        pause = 0.0
         while not self._stop.wait(pause):
             delivered = self._pass()
-            pause = PERIOD_S if delivered else min(pause * 2, LONGEST_PAUSE_S)
-        for attempt in range(DRAIN_TRIES):
+            pause = PERIOD_S if delivered else min(max(PERIOD_S, pause * 2), LONGEST_PAUSE_S)
+        # Where something was away just now, one look is enough: `sync` is there for the rest.
+        for attempt in range(1 if self._failing else DRAIN_TRIES):
             if attempt:
                 time.sleep(PERIOD_S)
             if self._pass():
@@ -68,25 +78,34 @@ class Service:
             delivery = self._deliver()
         except BusyError:
             return False
-        except Exception:  # noqa: BLE001 - the boundary of the process: training goes on, the log keeps the reason
-            log.exception("a pass failed and will be tried again")
+        except Exception as error:  # noqa: BLE001 - the boundary of the process: training goes on, the log keeps the reason
             self._forget()
+            self._failing = True
+            if isinstance(error, PoseStudyError):
+                self._news.passed([str(error).rstrip(".") + "."])
+            else:
+                log.exception("a pass failed and will be tried again")
+                self._news.passed([f"a pass failed ({type(error).__name__}), see {self._settings.home.projector_log}."])
             return False
-        report(delivery)
+        self._failing = bool(delivery.problems)
+        self._news.passed(delivery.problems)
+        self._news.note(delivery.notes)
+        if any(GONE in problem for problem in delivery.problems) and not self._stop.is_set():
+            self._start_over()
         if delivery.sent:
             log.info("sent %d", delivery.sent)
         return delivery.complete
 
     def _deliver(self) -> Delivery:
-        if self._store != _identity(self._settings):
+        if self._store != file_identity(self._settings.mlflow_uri):
             self._start_over()
         if self._ledger is None:
             self._ledger = Ledger.open(self._settings.database_url)
         if self._projector is None:
             self._projector = Projector(self._settings, self._ledger)
-        with turn(self._ledger) as keep:
-            delivery = self._projector.run(keep=keep)
-        self._store = self._store or _identity(self._settings)
+        with turn(self._ledger) as held:
+            delivery = self._projector.run(turn=held)
+        self._store = self._store or file_identity(self._settings.mlflow_uri)
         return delivery
 
     def _forget(self) -> None:
@@ -97,21 +116,15 @@ class Service:
                 ledger.close()
 
     def _start_over(self) -> None:
-        """MLflow keeps a deleted SQLite file open for ever and would write into nothing: begin as a new process."""
-        log.warning("MLflow's database file was deleted or replaced; starting over")
+        """MLflow looks at a database once in a process and keeps a deleted SQLite file open: begin as a new process."""
+        log.warning("MLflow's database was deleted or replaced; starting over")
         self._forget()
         os.execv(sys.executable, [sys.executable, "-m", "posestudy.projections.service", *sys.argv[1:]])  # noqa: S606
 
 
-def _identity(settings: Settings) -> tuple[int, int] | None:
-    """Device and inode of MLflow's SQLite file; None where it is no file or not there."""
-    if not settings.mlflow_uri.startswith("sqlite:///"):
-        return None
-    try:
-        stat = os.stat(settings.mlflow_uri.removeprefix("sqlite:///"))
-    except OSError:
-        return None
-    return stat.st_dev, stat.st_ino
+def _tell(text: str | None, behind: bool) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        print(json.dumps({"say": text, "behind": behind}), flush=True)
 
 
 def _watch_stdin(stop: threading.Event) -> None:
@@ -123,7 +136,7 @@ def _watch_stdin(stop: threading.Event) -> None:
 def _log_to(home: Home) -> None:
     home.root.mkdir(parents=True, exist_ok=True)
     handler = logging.handlers.RotatingFileHandler(home.projector_log, maxBytes=_LOG_BYTES, backupCount=1)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(HidingFormatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     log.setLevel(logging.INFO)
     log.propagate = False

@@ -40,7 +40,7 @@ def table_csv(table: Table) -> str:
     rows = csv.writer(stream, lineterminator="\n")
     titles, group = headings(table), ""
     keys = [key for column in table.columns for key in (column.key, column.detail_key) if key]
-    rows.writerow([*(["stage"] if titles else []), *keys, "trial_uid", "mlflow_run_id"])
+    rows.writerow([*(["stage"] if titles else []), *map(guarded, keys), "trial_uid", "mlflow_run_id"])
     for i, row in enumerate(table.rows):
         group = titles.get(i, group)
         texts = [text for pair in zip(table.columns, row.entries, strict=True) for text in _texts(*pair)]

@@ -17,9 +17,10 @@ class EpochwiseAccumulationHook(Hook):
     """
 
     def before_train_epoch(self, runner: Any) -> None:
-        """Count the epoch's iterations from 0 to their number."""
+        """Count the epoch's iterations to their number: from 0, or from where a loop that can do so goes on."""
         wrapper = runner.optim_wrapper
         iterations = len(runner.train_dataloader)
-        wrapper._inner_count = 0
+        position = getattr(getattr(runner, "train_loop", None), "position", None)
+        wrapper._inner_count = 0 if position is None else position.iteration
         wrapper._max_counts = iterations
         wrapper._remainder_counts = iterations % wrapper._accumulative_counts

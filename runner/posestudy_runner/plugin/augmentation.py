@@ -6,13 +6,13 @@ import importlib
 from collections.abc import Sequence
 from typing import Any
 
-import mmcv
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmpose.datasets.transforms import Albumentation
 from mmpose.registry import TRANSFORMS
 
 from posestudy.errors import MissingPieceError, PoseStudyError, nearest
+from posestudy_runner.plugin.data_path.colours import ColourChange
 
 Results = dict[str, Any]
 
@@ -35,11 +35,15 @@ class RandomBBoxTranslation(BaseTransform):
 
     def transform(self, results: Results) -> Results:
         """Move `bbox_center`, float [N, 2] px, by up to `factor` of `bbox_scale`, float [N, 2] px."""
-        count = len(results["bbox_center"])
-        drawn = np.random.uniform(-1, 1, size=(count, 2)) * (np.random.rand(count, 1) < self.prob)
-        shift = (self.factor * drawn * results["bbox_scale"]).astype(np.float32)
-        results["bbox_center"] = results["bbox_center"] + shift
+        results["bbox_center"] = results["bbox_center"] + self.draw(results["bbox_scale"])
         return results
+
+    def draw(self, scale: np.ndarray) -> np.ndarray:
+        """The shifts, float32 [N, 2] px, of boxes of `scale`, float [N, 2] px, from the next random numbers."""
+        count = len(scale)
+        drawn = np.random.uniform(-1, 1, size=(count, 2)) * (np.random.rand(count, 1) < self.prob)
+        shift: np.ndarray = (self.factor * drawn * scale).astype(np.float32)
+        return shift
 
 
 @TRANSFORMS.register_module()
@@ -71,34 +75,21 @@ class PhotometricDistortionV0(BaseTransform):
 
     def transform(self, results: Results) -> Results:
         """Change the colours of `img`, uint8 [H, W, 3] BGR."""
-        img = results["img"]
-        brightness, contrast, contrast_first, saturation, hue = np.random.rand(5) < 0.5
-        factor = np.random.uniform(*self.contrast_range)
-        if brightness:
-            img = _changed(img, shift=np.random.uniform(-self.brightness_delta, self.brightness_delta))
-        if contrast and contrast_first:
-            img = _changed(img, factor)
-        if saturation or hue:
-            img = self._hsv(img, saturation=bool(saturation), hue=bool(hue))
-        if contrast and not contrast_first:
-            img = _changed(img, factor)
-        results["img"] = img
+        results["img"] = self.draw().apply(results["img"])
         return results
 
-    def _hsv(self, img: np.ndarray, *, saturation: bool, hue: bool) -> np.ndarray:
-        hsv = mmcv.bgr2hsv(img)
-        if saturation:
-            hsv[..., 1] = _changed(hsv[..., 1], np.random.uniform(*self.saturation_range))
-        if hue:
-            shift = np.random.randint(-self.hue_delta, self.hue_delta + 1)
-            hsv[..., 0] = (hsv[..., 0].astype(np.int16) + shift) % 180
-        changed: np.ndarray = mmcv.hsv2bgr(hsv)
-        return changed
-
-
-def _changed(img: np.ndarray, factor: float = 1.0, shift: float = 0.0) -> np.ndarray:
-    changed: np.ndarray = np.clip(img.astype(np.float32) * factor + shift, 0, 255).astype(np.uint8)
-    return changed
+    def draw(self) -> ColourChange:
+        """The change of one image, from the next random numbers."""
+        brightness, contrast, contrast_first, saturation, hue = np.random.rand(5) < 0.5
+        # Drawn whether it is used or not, so that the numbers after it stay the same.
+        factor = np.random.uniform(*self.contrast_range)
+        return ColourChange(
+            brightness=np.random.uniform(-self.brightness_delta, self.brightness_delta) if brightness else None,
+            contrast=factor if contrast else None,
+            contrast_first=bool(contrast_first),
+            saturation=np.random.uniform(*self.saturation_range) if saturation else None,
+            hue=int(np.random.randint(-self.hue_delta, self.hue_delta + 1)) if hue else None,
+        )
 
 
 @TRANSFORMS.register_module()

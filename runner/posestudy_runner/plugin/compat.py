@@ -9,7 +9,9 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+import threading
 import warnings
+from collections.abc import Mapping
 from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -19,6 +21,8 @@ from typing import Any
 
 from posestudy.errors import MissingPieceError, PoseStudyError
 
+_WEIGHTS_ONLY = threading.RLock()
+_ALLOWED, _FORCED = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 _LIBRARIES: list[Any] = []
 """torch.library handles: the operators they define vanish when they are collected."""
 
@@ -38,6 +42,7 @@ def install() -> None:
     stand_in_for_mmcv_ops()
     allow_mmengine_checkpoints()
     refuse_code_in_downloaded_weights()
+    refuse_code_in_any_weights()
     start_from_weights_that_fit()
     convert_bfloat16_arrays()
     draw_circles_of_scalar_radius()
@@ -213,6 +218,33 @@ def refuse_code_in_downloaded_weights() -> None:
     checkpoint.load_url = load_url
 
 
+def refuse_code_in_any_weights() -> None:
+    """Trap: MMEngine leaves it to torch whether code in a file runs, and a variable of the environment can allow it.
+
+    Whatever MMEngine's loader reads (`init`, `load_from`, `resume`, `init_model`), from wherever, torch takes tensors
+    and what `allow_mmengine_checkpoints` names; other files that a process loads are left alone.
+    """
+    from mmengine.runner.checkpoint import CheckpointLoader
+
+    if getattr(CheckpointLoader, "posestudy", False):
+        return
+    stock = CheckpointLoader.load_checkpoint.__func__
+
+    def load_checkpoint(cls: Any, *arguments: Any, **options: Any) -> Any:
+        """MMEngine's, for weights alone."""
+        with _WEIGHTS_ONLY:
+            before = {name: os.environ.pop(name, None) for name in (_ALLOWED, _FORCED)}
+            os.environ[_FORCED] = "1"
+            try:
+                return stock(cls, *arguments, **options)
+            finally:
+                del os.environ[_FORCED]
+                os.environ.update({name: value for name, value in before.items() if value is not None})
+
+    CheckpointLoader.load_checkpoint = classmethod(load_checkpoint)
+    CheckpointLoader.posestudy = True
+
+
 def start_from_weights_that_fit() -> None:
     """Trap: where no name in a file of weights fits the network, MMEngine only logs it and starts at random.
 
@@ -236,6 +268,8 @@ def start_from_weights_that_fit() -> None:
 
         loaded = CheckpointLoader.load_checkpoint(self.checkpoint, map_location=self.map_location, logger="current")
         found = loaded.get("state_dict", loaded)
+        if not isinstance(found, Mapping):
+            raise PoseStudyError(f"the weights {self.checkpoint} hold no tensors by name; expected those of a network")
         own = {name: part for name, part in module.state_dict().items() if part.ndim}
         inner = "backbone." if hasattr(module, "backbone") else ""
         needed = {name: part for name, part in own.items() if name.startswith(inner)}
@@ -248,6 +282,12 @@ def start_from_weights_that_fit() -> None:
                 f"the weights {self.checkpoint} fit {_numbers(filled):,} of the {_numbers(needed):,} numbers of "
                 f"{type(what).__name__}; expected weights of this network"
             )
+        odd = [name for name, part in fitting.items() if not _is_finite(part)]
+        if odd:
+            raise PoseStudyError(
+                f"the weights {self.checkpoint} are damaged: {odd[0]} holds values that are not finite"
+                + (f", and {len(odd) - 1} more do" if len(odd) > 1 else "")
+            )
         load_state_dict(module, fitting, strict=False, logger="current")
         if hasattr(module, "_params_init_info"):
             update_init_info(module, init_info=f"{type(self).__name__}: load from {self.checkpoint}")
@@ -258,8 +298,24 @@ def start_from_weights_that_fit() -> None:
 
 def _fitting(found: Any, old: str, new: str, wanted: dict[str, Any]) -> dict[str, Any]:
     """The parts of `found` that, with the prefix `new` for `old`, have a name and shape that is wanted."""
-    renamed = {new + name.removeprefix(old): part for name, part in found.items() if name.startswith(old)}
+    named = [(name, part) for name, part in found.items() if isinstance(name, str) and _is_plain(part)]
+    renamed = {new + name.removeprefix(old): part for name, part in named if name.startswith(old)}
     return {name: part for name, part in renamed.items() if name in wanted and part.shape == wanted[name].shape}
+
+
+def _is_plain(part: Any) -> bool:
+    """Whether `part` is a tensor of numbers that can be copied into a network."""
+    import torch
+
+    if not isinstance(part, torch.Tensor) or part.layout is not torch.strided or part.is_meta:
+        return False
+    return not part.is_complex() and not part.is_quantized
+
+
+def _is_finite(part: Any) -> bool:
+    import torch
+
+    return bool(torch.isfinite(part).all())
 
 
 def _numbers(parts: dict[str, Any]) -> int:

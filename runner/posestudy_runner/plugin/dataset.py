@@ -108,10 +108,24 @@ class KeypointDataset(BaseCocoStyleDataset):
         try:
             return super().prepare_data(idx)
         except Exception as error:
-            path = str(self.get_data_info(idx)["img_path"])
-            if cv2.haveImageReader(path) and cv2.imread(path) is not None:
+            unreadable = explained(str(self.get_data_info(idx)["img_path"]), error)
+            if unreadable is None:
                 raise
-            raise UnreadableImageError(
-                f"image {path} cannot be read ({error}); expected a whole JPEG or PNG file; "
-                "replace it, or take its annotations out of the file that names it"
-            ) from error
+            raise unreadable from error
+
+
+def explained(path: str, error: Exception) -> UnreadableImageError | None:
+    """What to say instead of `error` where the image at `path` is to blame for it; None where it is not."""
+    if _is_readable(path):
+        return None
+    return UnreadableImageError(
+        f"image {path} cannot be read ({error}); expected a whole JPEG or PNG file; "
+        "replace it, or take its annotations out of the file that names it"
+    )
+
+
+def _is_readable(path: str) -> bool:
+    try:
+        return cv2.imread(path) is not None
+    except cv2.error:  # as of an image of more pixels than OpenCV takes
+        return False

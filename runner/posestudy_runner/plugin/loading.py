@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
+
+from posestudy.errors import PoseStudyError
+from posestudy_runner.weight_files import EXPECTED, no_weights
 
 
 def understand_official_checkpoints() -> None:
@@ -15,9 +19,20 @@ def understand_official_checkpoints() -> None:
     if getattr(stock, "posestudy", False):
         return
 
-    def load_checkpoint(cls: Any, *arguments: Any, **options: Any) -> Any:
-        """MMEngine's, with official TransPose weights under MMPose's names."""
-        loaded = stock(cls, *arguments, **options)
+    def load_checkpoint(cls: Any, filename: Any, *arguments: Any, **options: Any) -> Any:
+        """MMEngine's, with official TransPose weights under MMPose's names.
+
+        Raises:
+            PoseStudyError: the file holds something else than weights, which are tensors by name.
+        """
+        try:
+            loaded = stock(cls, filename, *arguments, **options)
+        except (FileNotFoundError, MemoryError):
+            raise
+        except Exception as error:
+            raise no_weights(filename, error) from error
+        if not isinstance(loaded, Mapping):
+            raise PoseStudyError(f"{filename} is not a file of weights: it holds a {type(loaded).__name__}; {EXPECTED}")
         found = official(loaded)
         return loaded if found is None else {"state_dict": found.converted, "meta": {}}
 

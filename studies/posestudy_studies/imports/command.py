@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from posestudy import given_paths
 from posestudy.errors import InputError, PoseStudyError, Problem, nearest
 from posestudy_studies.commands import Sets
 
@@ -41,7 +42,9 @@ def import_results(
             "say either --study STUDY.yaml (CSV rows for its cells) or --name NAME (a study of its own)"
         )
     missing = [
-        Problem(str(f), 0, 0, "", "no such file", "a CSV table, a log or a work dir") for f in files if not f.exists()
+        Problem(str(f), 0, 0, "", "no such file", "a CSV table, a log or a work dir")
+        for f in files
+        if not given_paths.exists(f)
     ]
     if missing:
         raise InputError(missing)

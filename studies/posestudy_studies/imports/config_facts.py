@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import Any
 
-from posestudy_studies.imports.logged_run import Facts
+from posestudy_studies.imports.logged_run import MAX_COUNT, Facts
 
 
 def facts(text: str) -> Facts:
@@ -41,4 +41,4 @@ def _entry(value: Any, key: str) -> Any:
 
 
 def _first(values: list[Any], least: int) -> int | None:
-    return next((v for v in values if isinstance(v, int) and not isinstance(v, bool) and v >= least), None)
+    return next((v for v in values if isinstance(v, int) and not isinstance(v, bool) and least <= v < MAX_COUNT), None)

@@ -12,6 +12,9 @@ from posestudy.vocabulary import METRICS, Outcome, ledger_name
 
 Json = dict[str, Any]
 _MEANS = ("loss", "acc_pose")
+_LARGEST = 1e100
+MAX_COUNT = 2**31
+"""Epochs, iterations and seeds are below it, as the ledger keeps them."""
 
 
 @dataclass(frozen=True)
@@ -93,12 +96,12 @@ class RunBuilder:
     def train(self, epoch: int, iteration: int, fields: Mapping[str, Any]) -> None:
         """A line of training; `iteration` counts from 1 in its epoch."""
         names = (*_MEANS, "lr", "memory", "time", "data_time")
-        numbers = {name: float(fields[name]) for name in names if _is_number(fields.get(name))}
+        numbers = {name: _number(fields[name]) for name in names if _is_number(fields.get(name))}
         self._steps.append(_Step(epoch, iteration, numbers))
 
     def val(self, epoch: int, fields: Mapping[str, Any]) -> None:
         """A line of validation; names are MMPose's."""
-        found = {ledger_name(name): float(value) for name, value in fields.items() if _is_number(value)}
+        found = {ledger_name(name): _number(value) for name, value in fields.items() if _is_number(value)}
         # COCO writes -1 where no ground truth is of that size.
         metrics = {
             name: value
@@ -160,7 +163,7 @@ class RunBuilder:
             for step in steps:
                 # A line tells of the iterations since the one before, and of no more than the logging interval.
                 gap = step.iteration - before if step.iteration > before else step.iteration
-                covered.append(min(gap, interval))
+                covered.append(max(1, min(gap, interval)))
                 lost += max(0, gap - interval)
                 before = step.iteration
             if lost and epoch == min(by_epoch) and steps[0].iteration > interval:
@@ -209,3 +212,10 @@ def _means(steps: list[_Step], covered: list[int]) -> dict[str, float]:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _number(value: float) -> float:
+    """`value` where sums of it stay finite; what is larger is infinite."""
+    if -_LARGEST < value < _LARGEST or (isinstance(value, float) and math.isnan(value)):
+        return float(value)
+    return math.inf if value > 0 else -math.inf

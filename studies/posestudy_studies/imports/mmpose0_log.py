@@ -14,7 +14,7 @@ from posestudy.errors import InputError, Problem
 from posestudy.vocabulary import METRICS
 from posestudy_studies.imports import environment
 from posestudy_studies.imports.json_lines import Lines
-from posestudy_studies.imports.logged_run import Facts, LoggedRun, RunBuilder
+from posestudy_studies.imports.logged_run import MAX_COUNT, Facts, LoggedRun, RunBuilder
 
 Json = dict[str, Any]
 _COCO = frozenset(m.mmpose.removeprefix("coco/") for m in METRICS.values() if m.name.startswith("coco/"))
@@ -60,13 +60,13 @@ def _environment(fields: Json) -> Facts:
     version = fields.get("mmpose_version")
     if isinstance(version, str):
         facts.provenance.setdefault("mmpose", version)
-    if isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0:
+    if isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < MAX_COUNT:
         facts.seed = seed
     return facts
 
 
 def _whole(lines: Lines, line: int, fields: Json, key: str) -> int:
     value = fields.get(key)
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < MAX_COUNT:
         raise InputError([Problem(str(lines.file), line, 1, key, repr(value), "a whole number from 1")])
     return value

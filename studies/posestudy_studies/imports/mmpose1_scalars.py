@@ -14,7 +14,7 @@ from typing import Any
 from posestudy.errors import InputError, Problem
 from posestudy.vocabulary import METRICS
 from posestudy_studies.imports.json_lines import Lines
-from posestudy_studies.imports.logged_run import Facts, LoggedRun, RunBuilder
+from posestudy_studies.imports.logged_run import MAX_COUNT, Facts, LoggedRun, RunBuilder
 
 Json = dict[str, Any]
 _METRICS = frozenset(m.mmpose for m in METRICS.values())
@@ -80,7 +80,7 @@ def _iterations_per_epoch(parts: Sequence[Lines]) -> int:
 
 def _whole(lines: Lines, line: int, fields: Json, key: str) -> int:
     value = fields.get(key)
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < MAX_COUNT:
         hint = "a run that counts in iterations cannot be imported" if key == "epoch" else ""
         raise InputError([Problem(str(lines.file), line, 1, key, repr(value), "a whole number from 1", hint)])
     return value

@@ -20,6 +20,10 @@ COLUMNS: Final = (
 )  # fmt: skip
 MAX_BYTES: Final = 64 << 20
 MAX_NAME: Final = 200
+MAX_WHOLE: Final = 2**31
+"""Epochs and seeds are below it, as the ledger keeps them."""
+_EPOCH_DIGITS: Final = 10
+_SHOWN: Final = 60
 
 _NOTHING: Final = frozenset({"", "-", "–", "—", "none", "n/a", "null"})
 _WORDS: Final[Mapping[str, Outcome]] = {
@@ -169,6 +173,10 @@ def _repeated(file: str, rows: list[ResultRow]) -> list[Problem]:
     return found
 
 
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "...")
+
+
 class _Row:
     """One record while it is read; gathers its mistakes."""
 
@@ -238,7 +246,7 @@ class _Row:
             return _WORDS[word]
         if column == "outcome" or not re.search(r"\d", text):
             words = [outcome.value for outcome in Outcome if outcome.is_result]
-            self._wrong(column, repr(text), f"one of {', '.join(words)}", nearest(word, words))
+            self._wrong(column, _shown(text), f"one of {', '.join(words)}", nearest(word, words))
         return None
 
     def _score(self, column: str) -> tuple[float | None, int | None]:
@@ -246,16 +254,17 @@ class _Row:
         text, epoch = self._word(column), self._whole(f"{column}_epoch")
         if text.lower() in _NOTHING or not re.search(r"\d", text):
             if text.lower() not in _NOTHING and column != "final":
-                self._wrong(column, repr(text), "a number, or epoch: number as 150: 0.485")
+                self._wrong(column, _shown(text), "a number, or epoch: number as 150: 0.485")
             return None, epoch
         first, last = _EPOCH_FIRST.fullmatch(text), _EPOCH_LAST.fullmatch(text)
         if first or last:
             inside, number = (first[1], first[2]) if first else (last[2], last[1])  # type: ignore[index]
-            if epoch is not None and epoch != int(inside):
-                self._wrong(f"{column}_epoch", str(epoch), f"the epoch in the column '{column}', {inside}")
-            if int(inside) < 1:
-                self._wrong(column, repr(text), "an epoch from 1")
-            epoch, text = int(inside), number
+            told = int(inside) if inside.isascii() and len(inside) <= _EPOCH_DIGITS else 0
+            if not 1 <= told < MAX_WHOLE:
+                self._wrong(column, _shown(text), "an epoch from 1")
+            elif epoch is not None and epoch != told:
+                self._wrong(f"{column}_epoch", str(epoch), f"the epoch in the column '{column}', {told}")
+            epoch, text = told, number
         return self._float(column, text), epoch
 
     def _number(self, column: str) -> float | None:
@@ -266,7 +275,7 @@ class _Row:
         value = float(text) if re.fullmatch(_NUMBER, text) else math.nan
         if not math.isfinite(value):
             hint = "write a decimal point" if "," in text else ""
-            self._wrong(column, repr(self._word(column)), "a number, or epoch: number as 150: 0.485", hint)
+            self._wrong(column, _shown(self._word(column)), "a number, or epoch: number as 150: 0.485", hint)
             return None
         return value
 
@@ -274,7 +283,12 @@ class _Row:
         text = self._word(column)
         if text.lower() in _NOTHING:
             return None
-        if not text.isascii() or not text.isdecimal() or not least <= int(text) < 2**31:
-            self._wrong(column, repr(text), f"a whole number from {least}")
+        if (
+            not text.isascii()
+            or not text.isdecimal()
+            or len(text) > _EPOCH_DIGITS
+            or not least <= int(text) < MAX_WHOLE
+        ):
+            self._wrong(column, _shown(text), f"a whole number from {least}")
             return None
         return int(text)
