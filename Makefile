@@ -22,7 +22,7 @@ $(STAMP): requirements/constraints.txt requirements/runtime.txt requirements/mm.
 	@$(PIP) --requirement requirements/runtime.txt
 	@$(MAKE) --no-print-directory runtime
 	@echo "installing posestudy"
-	@$(PIP) --no-build-isolation --editable '.[postgres,gpu,server,dev]'
+	@$(PIP) --no-build-isolation --editable '.[postgres,gpu,server,ray,slurm,docs,dev]'
 	@touch $@
 
 runtime:         ## add MMPose to an installation of posestudy (what `posestudy doctor` asks for)

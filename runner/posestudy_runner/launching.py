@@ -19,7 +19,7 @@ from posestudy_runner import pricing, weights
 from posestudy_runner.components import VARIABLE, left_out
 from posestudy_runner.context import PoolOptions, owner_is_dead
 from posestudy_runner.display import display_for
-from posestudy_runner.engines import Placement, engine
+from posestudy_runner.engines import Ended, Placement, engine
 from posestudy_runner.image_cache import ImageCache
 from posestudy_runner.packages import check_packages
 from posestudy_runner.pool import Goal
@@ -60,7 +60,7 @@ def run_study(
         say: where summary lines go.
 
     Returns:
-        0 when the study is done, 1 when a trial failed or cells are still open.
+        0 when the study is done or goes on elsewhere, 1 when a trial failed or cells are still open.
 
     Raises:
         InputError: the data set has problems; nothing was trained.
@@ -92,7 +92,10 @@ def run_study(
         ledger.close()
     for line in summary(snapshot):
         say(line)
-    if ended and snapshot.study.state != "closed":
+    if ended is Ended.ELSEWHERE:
+        say(f"follow with: posestudy status {sealed.study} --watch")
+        return 0
+    if ended is Ended.BY_USER and snapshot.study.state != "closed":
         say(f"resume with: {resume_with or 'the same command'}")
     say(f"report with: posestudy report {sealed.study} --out out/{sealed.study}")
     return exit_code(snapshot)
@@ -121,7 +124,7 @@ def join_study(name: str, settings: Settings, *, options: PoolOptions | None = N
         ledger.close()
     for line in summary(snapshot):
         say(line)
-    if ended:
+    if ended is Ended.BY_USER:
         say(f"resume with: posestudy worker {name}")
     return exit_code(snapshot)
 
@@ -148,7 +151,7 @@ def _placement(
         budget_s=_seconds(budget.gpu_hours),
     )
     display = display_for(study.metric, f"study {study.study}")
-    return Placement(ledger, settings.home, goal, steering, display, options, workers)
+    return Placement(study, settings, ledger, goal, steering, display, options, workers)
 
 
 def _seconds(hours: float | None) -> float | None:

@@ -4,34 +4,57 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol
 
 from posestudy.errors import PoseStudyError, nearest
 from posestudy.home import Home
 from posestudy.ledger import Ledger
+from posestudy.settings import Settings
 from posestudy_runner.context import PoolOptions
 from posestudy_runner.display import Display
 from posestudy_runner.pool import Goal
 from posestudy_runner.steering import Steering
+from posestudy_studies.spec import Study
 
 
 @dataclass(frozen=True)
 class Placement:
-    """What an engine needs to know. `workers` None: as many as the engine finds devices."""
+    """What an engine needs to know.
 
+    Attributes:
+        study: as it was put into the ledger.
+        settings: where ledger, home and MLflow are; for workers that run in processes elsewhere.
+        workers: trials at a time; None: as many as the engine finds devices.
+    """
+
+    study: Study
+    settings: Settings
     ledger: Ledger
-    home: Home
     goal: Goal
     steering: Steering
     display: Display
     options: PoolOptions
     workers: int | None
 
+    @property
+    def home(self) -> Home:
+        """Where attempts write."""
+        return self.settings.home
+
+
+class Ended(Enum):
+    """Why an engine came back."""
+
+    DONE = "nothing is left to do"
+    BY_USER = "the user ended it before"
+    ELSEWHERE = "workers go on without the launcher"
+
 
 class Engine(Protocol):
-    """Runs workers until the study is done; True where the user ended it before."""
+    """Places workers, and mostly waits for them."""
 
-    def __call__(self, placement: Placement) -> bool: ...
+    def __call__(self, placement: Placement) -> Ended: ...
 
 
 ENGINES = {"local": "posestudy_runner.engines.local:run"}

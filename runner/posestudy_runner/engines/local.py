@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from posestudy_runner.engines import Ended
 from posestudy_runner.pool import Pool
 
 if TYPE_CHECKING:
     from posestudy_runner.engines import Placement
 
 
-def run(placement: Placement) -> bool:
-    """Run a pool here; True where the user ended it before the study was done."""
+def run(placement: Placement) -> Ended:
+    """Run a pool here until the study is done or the user ends it."""
     pool = Pool(
         placement.ledger,
         placement.home,
@@ -20,4 +21,4 @@ def run(placement: Placement) -> bool:
         placement.display,
         placement.options,
     )
-    return pool.run(placement.workers)
+    return Ended.BY_USER if pool.run(placement.workers) else Ended.DONE
