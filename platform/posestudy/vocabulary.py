@@ -28,6 +28,7 @@ class AttemptEnd(StrEnum):
 
     FINISHED = "finished"
     PREEMPTED = "preempted"
+    PAUSED = "paused"
     LOST = "lost"
 
 
@@ -36,7 +37,16 @@ class TrialState(StrEnum):
 
     WAITING = "WAITING"
     RUNNING = "RUNNING"
+    PAUSED = "PAUSED"
     DONE = "DONE"
+
+
+class Verdict(StrEnum):
+    """What a pruner says of a trial after an epoch: go on, end, or give way to better ones and perhaps go on later."""
+
+    GO = "go"
+    PRUNE = "prune"
+    PAUSE = "pause"
 
 
 class Purpose(StrEnum):

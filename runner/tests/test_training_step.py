@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import copy
 import math
+import subprocess
+import sys
 from collections import OrderedDict
 from collections.abc import Iterator
 from multiprocessing import Pipe
@@ -443,3 +445,25 @@ def test_where_a_process_may_be_refused_memory_kernels_that_do_not_ask_are_not_u
     made.optim_wrapper.type = "DeviceAmpOptimWrapper"
     fit_step(made, device, memory_is_limited=True)
     assert (ChannelsLastHook.__name__ in [hook["type"] for hook in made.custom_hooks]) is turned
+
+
+_UNEVEN = """
+import torch
+from types import SimpleNamespace
+from posestudy_runner.plugin.memory_format import ChannelsLastHook
+
+torch.set_num_threads(2)
+network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.Conv2d(8, 16, 1, stride=2))
+optimizer = torch.optim.Adam(network.parameters())
+wrapper = SimpleNamespace(optimizer=optimizer)
+ChannelsLastHook().before_train(SimpleNamespace(model=network, hooks=[], optim_wrapper=wrapper))
+for _ in range(60):
+    network(torch.rand(5, 3, 18, 18)).square().mean().backward()
+    optimizer.step()
+print("alive")
+"""
+
+
+def test_a_last_batch_that_threads_cannot_share_evenly_leaves_the_process_alive() -> None:
+    done = subprocess.run([sys.executable, "-c", _UNEVEN], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.splitlines()[-1:]) == (0, ["alive"]), done.stderr

@@ -28,6 +28,8 @@ class ChannelsLastHook(Hook):
 
     def before_train(self, runner: Any) -> None:
         """Lay out the weights, their averages and the optimizer's state, which may come from a checkpoint."""
+        for network in _networks(runner):
+            _keep_apart(network)
         turned = {id(weight) for network in _networks(runner) for weight in _turn(network)}
         optimizer: torch.optim.Optimizer = runner.optim_wrapper.optimizer
         for weight, state in optimizer.state.items():
@@ -59,8 +61,35 @@ _PLAIN = ("torch.nn.modules.conv", "mmcv.cnn.bricks.wrappers")
 """Modules whose convolutions only convolve; a class derived from them may look at its weights in its own way."""
 
 
+_FEW = 16
+
+
+def _corrupts(module: nn.Module) -> bool:
+    """Whether the gradient of this convolution, channels innermost, would be written beyond its memory.
+
+    Found with torch 2.13.0 on CPUs, in float32: kernel 1, stride 2, fewer than 16 input channels, several threads and a
+    batch that they cannot share evenly. The process dies then or soon after, or goes on with other memory overwritten.
+    """
+    if not isinstance(module, nn.Conv2d) or module.weight.device.type != "cpu":
+        return False
+    return module.in_channels < _FEW and set(module.kernel_size) == {1} and set(module.stride) != {1}
+
+
+def _keep_apart(network: nn.Module) -> None:
+    for module in network.modules():
+        if _corrupts(module):
+            # The format of its input alone decides as well.
+            module.register_forward_pre_hook(_plain_input)
+
+
+def _plain_input(_module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(a.contiguous() if isinstance(a, torch.Tensor) else a for a in arguments)
+
+
 def _turn(network: nn.Module) -> Iterator[torch.Tensor]:
     for module in network.modules():
+        if _corrupts(module):
+            continue
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and type(module).__module__ in _PLAIN:
             weight = module.weight
             weight.data = weight.data.contiguous(memory_format=torch.channels_last)
