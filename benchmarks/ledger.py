@@ -401,7 +401,8 @@ def _postgres_stores(new_database: Callable[[str], str]) -> Iterator[Store]:
 def _print(backend: str, runs: Mapping[str, list[Run]], stores: Mapping[str, Store], epochs: int) -> None:
     print(f"\n**{backend}**; each cell: p50 / p95 / p99 in milliseconds\n")
     print(
-        f"| | trials | trials/s | claim, ask | epoch, report | finish, tell | whole trial of {epochs} epochs | lost |"
+        "| | trials | trials/s | CPU ms a trial | claim, ask | epoch, report | finish, tell "
+        f"| whole trial of {epochs} epochs | lost |"
     )
     print("|---|---|---|---|---|---|---|---|---|")
     for name, rounds in runs.items():

@@ -16,7 +16,7 @@ from benchmarks.faults import ladder
 from benchmarks.faults.planted import plant
 from posestudy.home import Home
 from posestudy.ledger import Ledger
-from posestudy.vocabulary import METRICS
+from posestudy.vocabulary import METRICS, Verdict
 from posestudy_runner import worker
 from posestudy_runner.context import PoolOptions
 from posestudy_runner.display import LineDisplay
@@ -46,7 +46,9 @@ def main() -> int:
         ledger.put_study(given.study, ladder.document(given.study), "")
     else:
         ledger.put_study(given.study, sealed(load(given.file)).model_dump(mode="json"), given.file.read_text())
-    steering = study_steering() if given.file else Steering(ladder.advance, lambda claim: False, lambda *_: (False, {}))
+    steering = (
+        study_steering() if given.file else Steering(ladder.advance, lambda claim: False, lambda *_: (Verdict.GO, {}))
+    )
     metric = METRICS[ladder.METRIC]
     options = PoolOptions(
         lease_s=LEASE_S,
