@@ -8,7 +8,7 @@ PYTEST := --numprocesses 2 --dist loadscope
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup runtime demo cat-pose-small test test-slow test-all lint types imports check audit reference constraints clean
+.PHONY: help setup runtime demo cat-pose-small test test-slow test-all lint types imports check audit reference docs constraints clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -64,6 +64,9 @@ audit: setup     ## known advisories of the pinned versions
 
 reference: setup ## docs/reference from the code
 	@$(BIN)/python docs/make_reference.py
+
+docs: setup      ## the documentation site, into out/site
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 constraints: setup  ## write the installed versions back as the pins
 	@$(BIN)/python requirements/freeze.py > requirements/constraints.txt.new

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import importlib
+import inspect
+import re
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from functools import cached_property
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+import posestudy_reports
 from posestudy.commands.app import build
+from posestudy_reports import tables, writers
+from posestudy_reports.report import StudyReport
+from posestudy_reports.writers.contract import WriterContract
+from posestudy_runner import engines
+from posestudy_runner.engines.contract import EngineContract
+from posestudy_runner.preset_contract import PresetContract
+from posestudy_studies import presets
+from posestudy_studies.designs import base, registry
+from posestudy_studies.designs.contract import DesignContract
 from posestudy_studies.editor_schema import schema
 
 FOLDER = Path(__file__).parent / "reference"
@@ -83,7 +98,7 @@ def _model(name: str, model: dict[str, Any]) -> Iterator[str]:
     yield "|---|---|---|---|"
     for key, node in model["properties"].items():
         required = key in model.get("required", ())
-        default = "required" if required else f"`{node.get('default')}`" if "default" in node else ""
+        default = "required" if required else f"`{node['default']}`" if node.get("default", "") != "" else ""
         meaning = _cell(node.get("description", ""))
         yield f"| `{key}` | {_cell(_type(node))} | {_cell(default)} | {meaning} |"
     yield ""
@@ -99,9 +114,150 @@ def study_file() -> str:
     return "\n".join(lines)
 
 
+_DOCUMENTED = re.compile(r"[;,:]? ?`([\w.]+)\.([A-Z_]+)` documents (the columns|them)")
+
+
+def frames() -> str:
+    """Every frame of a report with its columns, in Markdown."""
+    lines = [
+        NOTICE,
+        "# Frames and their columns\n",
+        "Frames of `report = posestudy_reports.open(STUDY)`, see [notebook](../notebook.md). Columns keep",
+        "their names; later versions may add some. What is not known is missing, never zero.\n",
+    ]
+    for name, found in vars(StudyReport).items():
+        if isinstance(found, cached_property) and found.func.__annotations__["return"] == "pd.DataFrame":
+            text = " ".join(inspect.getdoc(found.func).split())  # type: ignore[union-attr]
+            lines += [f"## report.{name}\n", _DOCUMENTED.sub("", text) + "\n"]
+            documented = _DOCUMENTED.search(text)
+            if documented:
+                lines += _columns(getattr(importlib.import_module(documented[1]), documented[2]))
+            if name == "frame":
+                lines += [
+                    "After them one column `factor.NAME` per factor of the study: its resolved level, in words.\n"
+                ]
+    return "\n".join(lines)
+
+
+def _columns(columns: Mapping[str, str]) -> Iterator[str]:
+    yield "| column | what it holds |"
+    yield "|---|---|"
+    yield from (f"| `{name}` | {_cell(meaning)} |" for name, meaning in columns.items())
+    yield ""
+
+
+_PYTHON: dict[str, tuple[Any, ...]] = {
+    f"Designs: entry points of `{registry.GROUP}`": (
+        base.Design, base.Proposal, base.Probe, base.View, DesignContract,
+    ),
+    f"Presets: entry points of `{presets.GROUP}`": (presets.Preset, PresetContract),
+    f"Engines: entry points of `{engines.GROUP}`": (
+        engines.Engine, engines.Placement, engines.Ended, EngineContract,
+    ),
+    f"Formats: entry points of `{writers.GROUP}`": (
+        StudyReport, tables.Table, tables.Column, tables.Row, tables.Entry, WriterContract,
+    ),
+    "Reading results": (posestudy_reports.open,),
+}  # fmt: skip
+"""What a page about extending posestudy may name, by heading."""
+
+
+def python() -> str:
+    """The names for those who extend posestudy or read its results, in Markdown."""
+    lines = [NOTICE, "# Python names for extension\n", "[Extending](../extending.md) has an example of each.\n"]
+    for heading, objects in _PYTHON.items():
+        lines += [f"## {heading}\n"]
+        for found in objects:
+            lines += _described(found)
+    return "\n".join(lines)
+
+
+def _described(found: Any) -> Iterator[str]:
+    yield f"### {found.__name__}\n"
+    yield f"`{found.__module__}.{found.__qualname__}`\n"
+    if inspect.isfunction(found):
+        yield f"```python\n{_signature(found)}\n```\n"
+    text, attributes = _attributes(inspect.getdoc(found) or "")
+    yield _prose(text)
+    if isinstance(found, type) and (rows := [*_fields(found, attributes), *_methods(found)]):
+        yield "| name | meaning |"
+        yield "|---|---|"
+        yield from (f"| `{_code(name)}` | {_cell(meaning)} |" for name, meaning in rows)
+        yield ""
+
+
+def _attributes(text: str) -> tuple[str, dict[str, str]]:
+    """A docstring without what stands under `Attributes:`, and that by name."""
+    before, _, after = text.partition("Attributes:\n")
+    listed, _, rest = after.partition("\n\n")
+    found: dict[str, str] = {}
+    for line in listed.splitlines():
+        if re.match(r" {4}\w+: ", line):
+            name, _, meaning = line.strip().partition(": ")
+            found[name] = meaning
+        elif line.strip():
+            found[name] += " " + line.strip()
+    return f"{before}{rest}".strip(), found
+
+
+def _fields(found: type, attributes: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """The fields of the class itself, in order, with what is said of them."""
+    if issubclass(found, Enum):
+        yield from ((item.name, str(item.value)) for item in found)
+        return
+    described = {name: field.description for name, field in getattr(found, "model_fields", {}).items()}
+    for name, annotation in vars(found).get("__annotations__", {}).items():
+        if not name.startswith("_"):
+            yield f"{name}: {annotation}", attributes.get(name) or described.get(name) or ""
+
+
+def _methods(found: type) -> Iterator[tuple[str, str]]:
+    """The public methods and properties of the class itself, in order, each with the first paragraph about it."""
+    for name, member in vars(found).items():
+        function = getattr(member, "func", None) or getattr(member, "fget", None) or member
+        if not inspect.isfunction(function) or (name.startswith("_") and name != "__call__"):
+            continue
+        is_called = function is member and not name.startswith("test_")
+        text = _DOCUMENTED.sub("", " ".join((function.__doc__ or "").split("\n\n")[0].split()))
+        yield (_signature(function) if is_called else name), text
+
+
+def _signature(function: Any) -> str:
+    """The call with its annotations as they are written."""
+    given = inspect.signature(function)
+    shown = given.replace(parameters=[p for p in given.parameters.values() if p.name != "self"])
+    return f"{function.__name__}{shown}".replace("'", "")
+
+
+def _code(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _prose(text: str) -> str:
+    """A docstring in Markdown: what stands under `Args:` and the like as a list, examples as code."""
+    lines: list[str] = []
+    inside = False
+    for line in text.splitlines():
+        if re.fullmatch(r"(Args|Returns|Raises):", line):
+            inside = True
+            lines += [line, ""]
+        elif inside and re.match(r" {4}\S", line):
+            name, colon, meaning = line.strip().partition(": ")
+            lines.append(f"- `{name}`: {meaning}" if colon else f"- {line.strip()}")
+        elif inside and line.startswith(" "):
+            lines.append(f"  {line.strip()}")
+        elif line.startswith(">>> "):
+            lines.append("    " + re.sub(r" *# doctest:.*", "", line))
+        else:
+            inside = False
+            lines.append(line)
+    return "\n".join(lines) + "\n"
+
+
 def pages() -> dict[Path, str]:
     """Each file of the reference with the text it must have."""
-    return {FOLDER / "command_line.md": command_line(), FOLDER / "study_file.md": study_file()}
+    made = {"command_line": command_line, "study_file": study_file, "frames": frames, "python": python}
+    return {FOLDER / f"{name}.md": page() for name, page in made.items()}
 
 
 if __name__ == "__main__":

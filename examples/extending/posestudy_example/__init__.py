@@ -1,0 +1,1 @@
+"""A design, a network, an engine and a report format for posestudy."""
