@@ -6,10 +6,22 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from posestudy.ledger.records import AddCells, Change, CloseStage, CloseStudy, OpenStage, Snapshot, StageRecord
+from posestudy.ledger.records import (
+    AddCells,
+    Change,
+    CloseStage,
+    CloseStudy,
+    Decide,
+    EndPaused,
+    OpenStage,
+    Promote,
+    Snapshot,
+    StageRecord,
+    TrialRecord,
+)
 from posestudy.vocabulary import METRICS, Direction, Outcome, TrialState
-from posestudy_studies import cells, remedies, replication
-from posestudy_studies.designs.base import BASELINE, Proposal, View
+from posestudy_studies import asha, cells, noise_floor, remedies, replication, stop_rules, warm_start
+from posestudy_studies.designs.base import BASELINE, Design, Proposal, View
 from posestudy_studies.spec import Study
 from posestudy_studies.training import Training
 
@@ -17,8 +29,9 @@ from posestudy_studies.training import Training
 def advance(snapshot: Snapshot) -> list[Change]:
     """The changes to apply now, in order; `[]` where trials must finish first or the study is closed.
 
-    Opens the stages one after the other, asks their designs for further cells, closes a stage when all its
-    trials are done, and closes the study after its last stage. Call it again after each applied change.
+    Opens the stages one after the other, lets paused trials go on or asks their designs for further cells, closes a
+    stage when all its trials are done, and closes the study after its last stage. Call it again after each applied
+    change.
     """
     if snapshot.study.state == "closed":
         return []
@@ -31,17 +44,21 @@ def advance(snapshot: Snapshot) -> list[Change]:
         return _continued(study, last)
     following = last.stage.ordinal + 1
     if following < len(study.stages):
-        return [_opened(study, following, carried_config(last), snapshot)]
+        halt = stop_rules.halted(snapshot)
+        none_follows = None if halt is None else f"{stop_rules.NO_STAGE}: {halt}"
+        told = _told(last.stage, stop_rules.NO_STAGE, none_follows)
+        return told if halt else [*told, _opened(study, following, carried_config(last), snapshot)]
     if any(t.state is not TrialState.DONE for t in snapshot.trials):
         return []
     later = replication.after_the_last_stage(study, snapshot)
-    return [*later] or [CloseStudy()]
+    return [*later] or [*replication.decisions(study, snapshot), CloseStudy()]
 
 
 def _opened(study: Study, ordinal: int, start: Training, snapshot: Snapshot) -> OpenStage:
     design = study.stages[ordinal]
     proposals = [cells.baseline_proposal(design)] if design.include_baseline else []
-    proposals += design.opening(start)
+    if not replication.baseline_first(study, design, ordinal):
+        proposals += design.opening(start)
     trained = replication.trained_seeds(snapshot, cells.key(study, start))
     return OpenStage(
         ordinal=ordinal,
@@ -64,20 +81,77 @@ def _continued(study: Study, view: View) -> list[Change]:
     known = {cell.name for cell in view.cells}
     # Cells an edited study file has gained are added to a stage that is still open.
     wanted: Sequence[Proposal] = [p for p in design.opening(start) if p.name not in known]
+    decided = _decided(study, design, start, view, more=bool(wanted))
+    if decided is not None:
+        return decided
+    if _on_plateau(study, view):
+        return _closing(study, design, view)
+    if not wanted and (promoted := asha.promotions(design, view)):
+        return _promoted(promoted)
     wanted = wanted or design.following(start, view) or remedies.proposals(design, start, view)
     if wanted:
         ordinal = view.stage.ordinal
         new = tuple(
             cells.new_cell(study, start, p, replication.first_seeds(study, design, ordinal, p.name)) for p in wanted
         )
-        return [AddCells(view.stage.id, view.stage.version, new)]
-    if any(t.state is not TrialState.DONE for t in view.trials) or not design.complete(view):
+        begins = [text for p in wanted if (text := p.optuna.get(warm_start.KEY, {}).get("told"))]
+        told = [change for text in begins for change in _told(view.stage, warm_start.BEGINS, text)]
+        return [*told, AddCells(view.stage.id, view.stage.version, new)]
+    return _closing(study, design, view) if design.complete(view) else []
+
+
+def _decided(study: Study, design: Design, start: Training, view: View, *, more: bool) -> list[Change] | None:
+    """What is written down of an open stage before anything else happens, or `[]` where nothing may; None: go on.
+
+    `more` says that cells of its opening are still to come.
+    """
+    stage = view.stage
+    done = all(t.state is TrialState.DONE for t in view.trials)
+    halt = stop_rules.halted(view.snapshot)
+    if halt is not None and (more or not done or not (design.complete(view) or _on_plateau(study, view))):
+        return _told(stage, stop_rules.STOPPED, stop_rules.stopped_early(design, view, halt))
+    if halt is None and not _on_plateau(study, view) and (told := _told(stage, stop_rules.STOPPED, None)):
+        return told
+    if replication.waits_for_baseline(study, design, view, more=more):
         return []
+    if replication.baseline_first(study, design, stage.ordinal) and (floor := noise_floor.of_study(view.snapshot)):
+        rows, seeds = len(design.planned(start)), len(study.seeds(design))
+        if not any(text.startswith(stop_rules.NOISE_FLOOR) for text in stage.decisions):
+            return _told(stage, stop_rules.NOISE_FLOOR, noise_floor.told(floor, study.metric, seeds, rows))
+    if not _on_plateau(study, view) and (why := stop_rules.plateau(study, design, view)) is not None:
+        return _told(stage, stop_rules.STOPPED, why)
+    return None
+
+
+def _on_plateau(study: Study, view: View) -> bool:
+    return stop_rules.reached_plateau(study, view)
+
+
+def _told(stage: StageRecord, kind: str, text: str | None) -> list[Change]:
+    """The change that makes `text` the stage's decision of a kind; none where it is so already."""
+    texts = stop_rules.decided(stage.decisions, kind, text)
+    return [Decide(stage.id, stage.version, texts)] if texts != stage.decisions else []
+
+
+def _closing(study: Study, design: Design, view: View) -> list[Change]:
+    """The end of a stage that gets no further cell, once its trials have ended."""
+    states = {t.state for t in view.trials}
+    if states & {TrialState.WAITING, TrialState.RUNNING}:
+        return []
+    if TrialState.PAUSED in states:
+        if promoted := asha.last_promotion(design, view):
+            return _promoted(promoted)
+        return [EndPaused(view.stage.id, view.stage.version, study.metric, METRICS[study.metric].direction)]
     seeds = replication.before_closing(study, design, view)
     if seeds is not None:
         return [seeds]
     _, reason = _carried(study, view)
-    return [CloseStage(view.stage.id, view.stage.version, carried_name(study, view), reason)]
+    decisions = view.stage.decisions
+    return [CloseStage(view.stage.id, view.stage.version, carried_name(study, view), reason, decisions)]
+
+
+def _promoted(trials: Sequence[TrialRecord]) -> list[Change]:
+    return [Promote(trial.uid, trial.fence) for trial in trials]
 
 
 def carried_name(study: Study, view: View) -> str | None:

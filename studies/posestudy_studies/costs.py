@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from posestudy.ledger.records import Snapshot, TrialRecord, ValueRecord
 from posestudy.vocabulary import Outcome
+from posestudy_studies.asked_gpus import gpus_of
 from posestudy_studies.cells import canonical
 from posestudy_studies.training import Training
 
@@ -26,13 +27,17 @@ FIRST_S = 5.0
 
 @dataclass(frozen=True)
 class Work:
-    """Trials of one configuration that are still to be run; of some the weights are known and only evaluated."""
+    """Trials of one configuration that are still to be run; of some the weights are known and only evaluated.
+
+    `part` of their epochs is what each is expected to be trained for, where a pruner lets most of them pause.
+    """
 
     stage: str
     cell: str
     training: Training
     trials: int
     only_evaluated: bool = False
+    part: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,9 @@ def cost_class(training: Training) -> str:
 
 def class_of(config: Json) -> str:
     """`cost_class` of a cell's configuration as the ledger holds it, without reading it as a `Training`."""
-    return canonical({factor: config.get(factor) for factor in COST_FACTORS})
+    known = {factor: config.get(factor) for factor in COST_FACTORS}
+    # What was measured before cells could ask for several GPUs keeps its name.
+    return canonical(known | ({"gpus": gpus} if (gpus := gpus_of(config)) > 1 else {}))
 
 
 def device_of(trial: TrialRecord) -> str:
@@ -192,7 +199,7 @@ class Rates:
             return None
         known, rate = min(same, key=lambda item: abs(math.log(_pixels(document) / _pixels(item[0]))))
         times = _pixels(document) / _pixels(known)
-        area = times * known["batch_size"] / document["batch_size"]
+        area = times * known["batch_size"] * gpus_of(known) / (document["batch_size"] * gpus_of(document))
         scaled = Rate(
             wanted, rate.device, rate.iteration_s * times, rate.validation_s * area, rate.start_s, rate.disk_mb, None,
             rate.basis, weights_mb=rate.weights_mb, checkpoint_mb=rate.checkpoint_mb,
@@ -220,7 +227,7 @@ def estimate(
     Args:
         work: the trials to train; those whose configuration later results decide stand with the best guess.
         rates: of the device to be used.
-        workers: trials side by side, each on a device of its own.
+        workers: trials side by side, each on devices of its own.
         train_instances, val_instances: of the data set; None: not known.
         trial_hours: no trial takes longer.
         retention: which checkpoints of a finished trial stay.
@@ -233,6 +240,7 @@ def estimate(
         null where nothing is known.
     """
     hours: dict[str, list[float]] = {}
+    device_hours = 0.0
     unknown, scaled, too_large, bases = [], [], [], set[str]()
     disk_mb, copies_mb, running_mb, peak = 0.0, 0.0, list[float](), 0.0
     for item in work:
@@ -249,6 +257,7 @@ def estimate(
             scaled.append(f"{item.stage}/{item.cell}")
         one = _trial_s(item, rate, train_instances, val_instances) / 3600
         hours.setdefault(item.stage, []).extend([min(one, trial_hours or one)] * item.trials)
+        device_hours += min(one, trial_hours or one) * item.trials * item.training.gpus
         left, more = _disk(rate, item, retention)
         disk_mb += item.trials * left
         copies_mb += item.trials * (rate.weights_mb or 0.0)
@@ -257,7 +266,7 @@ def estimate(
     priced = bool(hours)
     return {
         "trials": sum(item.trials for item in work),
-        "gpu_hours": sum(map(sum, hours.values())) if priced else None,
+        "gpu_hours": device_hours if priced else None,
         "wall_hours": sum(_makespan(stage, workers) for stage in hours.values()) if priced else None,
         "disk_gb": disk_mb / 1000 if priced and disk_mb else None,
         "disk_peak_gb": (disk_mb + copies_mb + sum(sorted(running_mb)[-workers:])) / 1000
@@ -289,12 +298,13 @@ def _disk(rate: Rate, work: Work, retention: str) -> tuple[float, float]:
 
 def _trial_s(work: Work, rate: Rate, train_instances: int, val_instances: int) -> float:
     training = work.training
-    iterations = math.ceil(train_instances / training.batch_size) * training.epochs
+    iterations = math.ceil(train_instances / training.iteration_size) * training.epochs
     validations = math.ceil(training.epochs / training.validate_every)
     if work.only_evaluated:
         # The best and the last weights, or the given ones.
         iterations, validations = 0, min(2, max(1, validations))
-    return rate.start_s + iterations * rate.iteration_s + validations * val_instances * rate.validation_s
+    steps_s = iterations * rate.iteration_s + validations * val_instances * rate.validation_s
+    return rate.start_s + work.part * steps_s
 
 
 def _makespan(hours: Sequence[float], workers: int) -> float:

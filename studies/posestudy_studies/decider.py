@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, Literal
 
 from posestudy.ledger.records import CellRecord, Snapshot, StageRecord, StudyRecord, TrialRecord
-from posestudy.vocabulary import METRICS, Direction, Outcome, TrialState
-from posestudy_studies import factors, optuna_sampling
+from posestudy.vocabulary import METRICS, Direction, Outcome, TrialState, Verdict
+from posestudy_studies import asha, factors, optuna_sampling, warm_start
 from posestudy_studies.designs.base import View
 from posestudy_studies.designs.conditions import holds
 from posestudy_studies.designs.sampling import Sampler
@@ -41,6 +41,8 @@ def ask(search: Search, view: View) -> tuple[Json, Json]:
     """
     out_of_memory = [cell.config for cell in _without_memory(view)]
     start = Training.model_validate(view.stage.start)
+    if search.sampler.type == "curves":
+        return _proposed(search, view, start, out_of_memory)
     rejected: list[Json] = []
     while True:
         levels, kept = _asked_once(search, view, rejected)
@@ -50,6 +52,26 @@ def ask(search: Search, view: View) -> tuple[Json, Json]:
         if not any(_at_least(config, known) for known in out_of_memory):
             return levels, kept
         rejected.append(kept)
+
+
+def _proposed(search: Search, view: View, start: Training, out_of_memory: Sequence[Json]) -> tuple[Json, Json]:
+    """What the model of the learning curves proposes."""
+    from optuna.distributions import distribution_to_json
+
+    from posestudy_studies import curve_search
+
+    def fits(levels: Json) -> bool:
+        config = factors.apply(start, levels).model_dump(mode="json") if out_of_memory else {}
+        return not any(_at_least(config, known) for known in out_of_memory)
+
+    levels = curve_search.propose(search, view, _seed(view), _seed(view, -1), fits)
+    space = distributions(search)
+    return levels, {
+        "params": {name: choice_text(level) for name, level in levels.items()},
+        "distributions": {name: distribution_to_json(space[name]) for name in levels},
+        "system_attrs": {},
+        "study_attrs": {},
+    }
 
 
 def _asked_once(search: Search, view: View, rejected: Sequence[Json]) -> tuple[Json, Json]:
@@ -67,6 +89,7 @@ def _asked_once(search: Search, view: View, rejected: Sequence[Json]) -> tuple[J
     trial = study.ask()
     space = distributions(search)
     levels: Json = {}
+    begun = bool(_asked(view)) or not search.warm_start
     pending = list(space)
     while pending:
         # In the file's order, but a factor after those its condition asks for.
@@ -82,7 +105,7 @@ def _asked_once(search: Search, view: View, rejected: Sequence[Json]) -> tuple[J
         # What the sampler noted in the study: the place in a Sobol sequence, the parents of a generation.
         "study_attrs": {name: value for name, value in _study_attrs(study).items() if before.get(name) != value},
     }
-    return levels, kept
+    return levels, kept if begun else {**kept, warm_start.KEY: warm_start.record(search, view)}
 
 
 def _too_large(kept: Json, worst: list[float]) -> optuna.trial.FrozenTrial:
@@ -149,11 +172,11 @@ def prunes(study: StudyRecord, stage: StageRecord) -> bool:
     return bool(pruner.get("type", "none") != "none")
 
 
-def should_prune(snapshot: Snapshot, uid: str, epoch: int) -> tuple[bool, Json]:
-    """Whether the trial `uid` should stop after `epoch`, and its new `optuna` JSON to save with the decision.
+def judge(snapshot: Snapshot, uid: str, epoch: int) -> tuple[Verdict, Json]:
+    """What becomes of the trial `uid` after `epoch`, and its new `optuna` JSON to save with the decision.
 
-    Values after `epoch` are not looked at. A trial outside a search, such as a stage's baseline, is never
-    pruned. Raises `KeyError` where the snapshot has no such trial.
+    Its values after `epoch` are not looked at. A trial outside a search, such as a stage's baseline, always goes on.
+    Raises `KeyError` where the snapshot has no such trial.
     """
     record = next((t for t in snapshot.trials if t.uid == uid), None)
     if record is None:
@@ -162,12 +185,27 @@ def should_prune(snapshot: Snapshot, uid: str, epoch: int) -> tuple[bool, Json]:
     metric = snapshot.study.document["metric"]
     evaluated = any(v.epoch == epoch and metric in v.metrics for v in view.values(uid))
     if search is None or not record.optuna or search.pruner.type == "none" or not evaluated:
-        return False, dict(record.optuna)
+        return Verdict.GO, dict(record.optuna)
+    if search.pruner.type == "asha":
+        return asha.judge(view, search.pruner, uid, epoch, _forecasts(search, view, uid, epoch)), dict(record.optuna)
     study = _rebuilt(search, view, asking=uid, until=epoch)
-    number = [t.uid for t in _asked(view)].index(uid)
+    asked = _asked(view)
+    number = len(_known(search, view, asked)) + [t.uid for t in asked].index(uid)
     prune = study.pruner.prune(study, study.get_trials(deepcopy=True)[number])
     attrs = dict(study.get_trials(deepcopy=False)[number].system_attrs)
-    return bool(prune), {**record.optuna, "system_attrs": attrs}
+    return Verdict.PRUNE if prune else Verdict.GO, {**record.optuna, "system_attrs": attrs}
+
+
+def _forecasts(search: Search, view: View, uid: str, epoch: int) -> Callable[[], Mapping[str, float]] | None:
+    if search.pruner.rank != "forecast":
+        return None
+
+    def forecasts() -> Mapping[str, float]:
+        from posestudy_studies import curve_search
+
+        return curve_search.forecasts(search, view, uid, epoch)
+
+    return forecasts
 
 
 def distributions(search: Search) -> dict[str, optuna.distributions.BaseDistribution]:
@@ -222,11 +260,32 @@ def _rebuilt(search: Search, view: View, asking: str | None = None, until: int =
     asked = _asked(view)
     constrained = search.sampler.type in optuna_sampling.CONSTRAINED and bool(_without_memory(view))
     worst = _worst(search, view) if constrained else None
+    for known in _known(search, view, asked):
+        study.add_trial(_given(search, known, constrained=constrained))
     for trial in asked:
         study.add_trial(_frozen(search, view, trial, until if trial.uid == asking else None, worst))
     for trial in asked:
         _remember(study, trial.optuna.get("study_attrs") or {})
     return study
+
+
+def _known(search: Search, view: View, asked: Sequence[TrialRecord]) -> list[Json]:
+    """The cells of other studies that the search begins with; see `posestudy_studies.warm_start`."""
+    if not search.warm_start:
+        return []
+    if not asked:
+        return list(warm_start.record(search, view)["known"])
+    return warm_start.taken([trial.optuna for trial in asked])
+
+
+def _given(search: Search, known: Json, *, constrained: bool) -> optuna.trial.FrozenTrial:
+    from optuna.trial import create_trial
+
+    space, params = distributions(search), known["params"]
+    kinds = {name: space[name] for name in params}
+    # It was trained, so there is memory for it.
+    limits = {"memory": 0.0} if constrained else None
+    return create_trial(values=[known["value"]], params=params, distributions=kinds, constraints=limits)
 
 
 def _directions(search: Search, view: View) -> list[Direction]:
@@ -274,13 +333,15 @@ def _frozen(
     if until is not None:
         curve = {epoch: value for epoch, value in curve.items() if epoch <= until}
     state, values, constraints = State.RUNNING, None, None
-    if until is None and trial.state is TrialState.DONE:
+    # One that paused may go on: until it ends, its last value stands for it, while it runs again as well.
+    rests = search.pruner.type == "asha" and trial.state is not TrialState.DONE and bool(curve)
+    if until is None and (rests or trial.state is TrialState.DONE):
         state, values = State.FAIL, None
         finished = _values(search, view, trial)
         constraints = None if worst is None else {"memory": 0.0}
         if trial.outcome is Outcome.COMPLETED and finished:
             state, values = State.COMPLETE, finished
-        elif trial.outcome is Outcome.PRUNED:
+        elif rests or trial.outcome is Outcome.PRUNED:
             # As Optuna's own `tell` does: the last value stands for the whole trial.
             last = curve[max(curve)] if curve else None
             state, values = State.PRUNED, [last] if last is not None and math.isfinite(last) else None

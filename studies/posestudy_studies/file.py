@@ -10,7 +10,7 @@ from typing import Any
 
 from posestudy import given_paths, strangers
 from posestudy.errors import InputError, Problem
-from posestudy_studies import check, layouts, mistakes, model_file, scoring, yaml_text
+from posestudy_studies import check, cluster_profile, layouts, mistakes, model_file, scoring, stop_rules, yaml_text
 from posestudy_studies.mistakes import Mistake
 from posestudy_studies.model_file import ModelFileError
 from posestudy_studies.plan import leaks_of, misfits_of
@@ -21,27 +21,32 @@ _FILES = ("init", "config", "model.config")
 """Keys and factors whose text may name a file beside the study file."""
 
 
-def load(path: Path, overrides: Sequence[str] = ()) -> Study:
+def load(path: Path, overrides: Sequence[str] = (), profile: Path | None = None) -> Study:
     """The study in the YAML file at `path`.
 
     Args:
         path: the study file.
         overrides: `key=value` with dotted keys, as `--set` takes them; values are YAML.
+        profile: a file with keys of `cluster`, for those that stand neither in the study file nor in `overrides`.
 
     Returns:
         The study, with absolute paths: dataset.root from the current directory, other files from the study file.
 
     Raises:
-        InputError: every mistake of the file, each with file:line:column or with the `--set` it came from.
+        InputError: every mistake of the file, each with file:line:column or with the `--set` it came from; or of the
+            profile file.
     """
     document = overridden(yaml_text.read(Path(path)), overrides)
     data = deepcopy(document.data)
+    below = {} if profile is None else cluster_profile.read(Path(profile))
     problems = [document.problem(m) for m in _absolute(data, given_paths.absolute(Path(path)).parent)]
+    cluster_profile.put_below(data, below)
     study, found = check.examine(data)
     problems += [document.problem(mistake) for mistake in found]
     problems += _layout_problems(data)
     if not problems and study is not None:
-        found = scoring.mistakes(study) or _broken_models(data) or _misfits(study) or _leaks(study)
+        found = [*scoring.mistakes(study), *stop_rules.mistakes(study)]
+        found = found or _broken_models(data) or _misfits(study) or _leaks(study)
         problems += [document.problem(mistake) for mistake in found]
     if problems or study is None:
         raise InputError(sorted(set(problems), key=lambda p: (p.file, p.line, p.column, p.path)))
@@ -159,6 +164,7 @@ def _absolute(data: Any, folder: Path) -> list[Mistake]:
             dataset["root"] = os.path.abspath(os.path.expanduser(root))  # keeps symlinks
         if isinstance(keypoints, str) and layouts.is_file(keypoints):
             dataset["keypoints"] = str(folder / keypoints)
+    found += cluster_profile.absolute(data.get("cluster"), folder, ("cluster",))
     for holder, key, path in list(_file_entries(data, ())):
         text = holder[key]
         if text == "none" or "://" in text or not text:

@@ -34,6 +34,8 @@ CONSEQUENCES: Final[Mapping[str, tuple[str, ...]]] = {
     "validate_every": (r"train_cfg\.val_interval", r"default_hooks\.checkpoint\.interval"),
     "batch_size": (r"train_dataloader\.batch_size",),
     "accumulate": (r"optim_wrapper\.accumulative_counts", r"param_scheduler\..*", r"custom_hooks\..*"),
+    "gpus": (r"model_wrapper_cfg\..*", r"sync_bn", r"custom_hooks\..*"),
+    "sync_bn": (r"sync_bn",),
     "optimizer": _RATE,
     "lr_scaling": _RATE,
     "schedule": (r"param_scheduler\..*",),
@@ -42,6 +44,9 @@ CONSEQUENCES: Final[Mapping[str, tuple[str, ...]]] = {
     "amp": (r"optim_wrapper\.(type|dtype|loss_scale)",),
 }
 """The paths of a config that may follow a factor, or any factor of its group, as regular expressions."""
+
+_UPDATE: Final = ("batch_size", "accumulate", "gpus")
+"""The factors that samples per weight update are the product of."""
 
 _BROUGHT: Final[Mapping[str, str]] = {
     "custom_hooks": r"custom_hooks\..*",
@@ -63,7 +68,7 @@ def leaks(study: Study, training: Training, start: Training, declared: Iterable[
         PoseStudyError: one of the two makes no config.
     """
     allowed = [pattern for factor in declared for pattern in CONSEQUENCES.get(factor.split(".")[0], ())]
-    if training.lr_scaling is not None and any(f.split(".")[0] in ("batch_size", "accumulate") for f in declared):
+    if training.lr_scaling is not None and any(f.split(".")[0] in _UPDATE for f in declared):
         allowed += _RATE
     if "model" in declared:
         for model in (training.model, start.model):

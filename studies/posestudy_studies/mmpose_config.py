@@ -62,7 +62,11 @@ def build(study: Study, training: Training, seed: int) -> Config:
             "val_cfg": _VALIDATION if fast else {},
             **_runtime(study, training),
             "load_from": None if training.epochs else training.init,
-            "custom_hooks": [{"type": "SeedEpochHook", "seed": seed}, *_accumulation(training), *network.hooks],
+            "custom_hooks": [
+                *({"type": "SeedEpochHook", "seed": seed}, *_accumulation(training), *network.hooks),
+                *([{"type": "FirstRankBuffersHook"}] if training.gpus > 1 else []),
+            ],
+            **_ranks(training),
         }
     )
     return config
@@ -272,6 +276,24 @@ def _learning_rate(training: Training) -> list[Config]:
 
 def _accumulation(training: Training) -> list[Config]:
     return [{"type": "EpochwiseAccumulationHook"}] if training.accumulate > 1 else []
+
+
+def _ranks(training: Training) -> Config:
+    """What MMEngine's runner is told where it is launched as one process a GPU; without a launcher it has no effect."""
+    if training.gpus == 1:
+        return {}
+    return {
+        "model_wrapper_cfg": {
+            "type": "MMDistributedDataParallel",
+            # The network says where it is, also on a CPU, for which MMEngine's own choice is none.
+            "device_ids": None,
+            "broadcast_buffers": False,
+            # A backbone may have layers that no loss reaches; and torch then never regroups the gradients, so that
+            # a resumed training adds them up in the same order.
+            "find_unused_parameters": True,
+        },
+        **({"sync_bn": "torch"} if training.synchronises_bn else {}),
+    }
 
 
 def _runtime(study: Study, training: Training) -> Config:

@@ -78,7 +78,7 @@ def _network(training: Training, shape: Shape, keypoints: int) -> Network:
     else:
         chosen = preset(str(training.model))
         backbone, channels = {**chosen.backbone, **training.backbone.given()}, chosen.channels
-        imports = ()
+        imports = chosen.imports
     codec = _codec(training, shape)
     model: Config = {
         "type": "TopdownPoseEstimator",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from posestudy.ledger.records import CellRecord, Snapshot, StageRecord
 from posestudy.vocabulary import TrialState
-from posestudy_studies import cells, factors, joint, layouts, leaks
+from posestudy_studies import asha, cells, factors, joint, layouts, leaks, noise_floor, stop_rules
 from posestudy_studies.advance import carried_config
 from posestudy_studies.cells import training_key
 from posestudy_studies.costs import Work
@@ -46,7 +46,13 @@ class _Stage:
     rows: list[_Row]
 
 
-def plan(study: Study, *, snapshot: Snapshot | None = None, results: Results = nothing) -> Json:
+def plan(
+    study: Study,
+    *,
+    snapshot: Snapshot | None = None,
+    results: Results = nothing,
+    elsewhere: Sequence[Snapshot] = (),
+) -> Json:
     """The plan in the shape of `posestudy plan --json`.
 
     A cell is `decided` where its configuration follows from the file and from results that are known; the others are
@@ -57,8 +63,12 @@ def plan(study: Study, *, snapshot: Snapshot | None = None, results: Results = n
         study: the study.
         snapshot: the study as the ledger holds it, whose results count; None where it was never launched.
         results: results to suppose for cells that have none.
+        elsewhere: the studies of the home, whose seeds tell the noise floor until those of this study do, and whose
+            results a search may begin with.
     """
-    rehearsed = Rehearsal(study, snapshot).play(results)
+    rehearsal = Rehearsal(study, snapshot)
+    rehearsal.snapshot = replace(rehearsal.snapshot, elsewhere=tuple(elsewhere))
+    rehearsed = rehearsal.play(results)
     stages = _stages(study, rehearsed)
     shown, joint_rows, combinations, leaked, trials = [], [], [], [], 0
     for stage in stages:
@@ -81,7 +91,42 @@ def plan(study: Study, *, snapshot: Snapshot | None = None, results: Results = n
         "leaks": leaked,
         "joint": joint_rows,
         "combinations": combinations,
+        "noise_floor": _noise_floor(study, stages, rehearsed, elsewhere),
+        "stop": stop_rules.rules(study, snapshot),
     }
+
+
+def _noise_floor(study: Study, stages: Sequence[_Stage], rehearsed: Snapshot, elsewhere: Sequence[Snapshot]) -> Json:
+    """What the study can resolve, by stage; `sd` is null where no seeds tell it yet."""
+    document = study.model_dump(mode="json")
+    others = [other for other in elsewhere if other.study.name != study.study]
+    key = cells.key(study, study.baseline)
+    floor = noise_floor.of_study(rehearsed) or noise_floor.of_others(document, key, others)
+    rows = []
+    for stage in stages:
+        seeds = len(study.seeds(stage.design))
+        compared = len(stage.rows) - any(row.name == BASELINE for row in stage.rows)
+        least = None if floor is None else floor.smallest(seeds, compared)
+        rows.append({"stage": stage.design.name, "seeds": seeds, "comparisons": compared, "smallest": least})
+    if floor is None:
+        return {"sd": None, "df": None, "whose": None, "stages": rows}
+    return {"sd": floor.sd, "df": floor.df, "whose": floor.whose, "stages": rows}
+
+
+def resolvable(plan: Json, metric: str) -> list[str]:
+    """The noise floor of a plan in sentences."""
+    floor = plan["noise_floor"]
+    if floor["sd"] is None:
+        return ["noise floor not known yet: no baseline has two seeds, here or in an earlier study of the same data"]
+    spread, whose = noise_floor.number(floor["sd"]), floor["whose"]
+    found = [f"noise floor: {metric} has a standard deviation of {spread} over {whose}"]
+    for row in floor["stages"]:
+        least, seeds = noise_floor.number(row["smallest"]), noise_floor.counted(row["seeds"])
+        count = row["comparisons"]
+        at_once = f"{count} comparisons at once" if count > 1 else "a comparison"
+        where = f"stage '{row['stage']}'"
+        found.append(f"smallest difference that {where} can resolve: {least} ({at_once}, {seeds} a cell)")
+    return found
 
 
 def work(study: Study, *, snapshot: Snapshot | None = None, results: Results = nothing) -> list[Work]:
@@ -95,7 +140,8 @@ def work(study: Study, *, snapshot: Snapshot | None = None, results: Results = n
     for i, stage in enumerate(_stages(study, rehearsed)):
         have = {c.name: c.id for c in rehearsed.cells if stage.record and c.stage_id == stage.record.id}
         for row in stage.rows:
-            key = training_key(study, row.training) if study.reuse != "none" else None
+            # A sampled row stands with the stage's start, and is trained otherwise.
+            key = training_key(study, row.training) if study.reuse != "none" and not row.sampled else None
             if row.name in have:
                 mine = [t for t in rehearsed.trials if t.cell_id == have[row.name]]
                 count = sum(t.state is not TrialState.DONE for t in mine)
@@ -105,10 +151,20 @@ def work(study: Study, *, snapshot: Snapshot | None = None, results: Results = n
                 count = len(study.seeds(stage.design))
             if count:
                 alike = row.training.epochs == 0 or key in trained
-                found.append(Work(stage.design.name, row.name, row.training, count, only_evaluated=alike))
+                part = _expected_part(study, stage) if row.sampled else 1.0
+                found.append(Work(stage.design.name, row.name, row.training, count, only_evaluated=alike, part=part))
             if key is not None:
                 trained.add(key)
     return found
+
+
+def _expected_part(study: Study, stage: _Stage) -> float:
+    """The part of its epochs that a sampled trial of the stage is expected to be trained for."""
+    pruner = asha.pausing(stage.design)
+    if pruner is None:
+        return 1.0
+    sampled = sum(row.name != BASELINE for row in stage.rows) * len(study.seeds(stage.design))
+    return asha.expected_part(pruner, sampled, stage.start.epochs)
 
 
 def joint_changes(plan: Json) -> list[str]:
@@ -180,7 +236,10 @@ def _opened_rows(design: Design, start: Training, view: View) -> list[_Row]:
     if view.stage.state == "closed":
         return rows
     have = {row.name for row in rows}
-    further = [row for row in _planned_rows(design, start, decided=True) if row.name not in have and not row.decided]
+    to_come = [row for row in _planned_rows(design, start, decided=True) if row.name not in have]
+    further = [row for row in to_come if not row.decided]
+    # These wait for the seeds of the baseline.
+    rows += [row for row in to_come if row.decided]
     # Of the cells that results or a sampler decide, those that are there already are not to come any more.
     sure = {p.name for p, known in design.planned(start) if known} | {BASELINE}
     return rows + further[sum(row.name not in sure for row in rows if not _is_placeholder(row, further)) :]
@@ -244,7 +303,8 @@ def _shown(study: Study, stage: _Stage) -> Json:
         "baseline": BASELINE if design.include_baseline else None,
         "carry": design.carry,
         "carried": record.carried if record else None,
-        "carry_reason": record.carry_reason if record else None,
+        "carry_reason": record.carried_because or None if record else None,
+        "decisions": list(record.decisions) if record else [],
         "start_decided": stage.decided,
         "seeds": list(study.seeds(design)),
         "cells": [

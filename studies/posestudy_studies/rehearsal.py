@@ -1,9 +1,10 @@
-"""A study played through without training: `advance` on rows in memory, with results that are given."""
+"""A study played through without training, on rows in memory: with results that are given, or epoch by epoch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+import heapq
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from posestudy.ledger.records import (
     AddCells,
@@ -12,20 +13,28 @@ from posestudy.ledger.records import (
     Change,
     CloseStage,
     CloseStudy,
+    Decide,
+    EndPaused,
     KnownResult,
     NewCell,
     OpenStage,
+    Promote,
     Snapshot,
     StageRecord,
     StudyRecord,
     TrialRecord,
+    ValueRecord,
 )
-from posestudy.vocabulary import Outcome, TrialState
+from posestudy.vocabulary import METRICS, Direction, Outcome, TrialState, Verdict
+from posestudy_studies import decider
 from posestudy_studies.advance import advance
 from posestudy_studies.spec import Study
 
 Results = Callable[[StageRecord, CellRecord, int], KnownResult | None]
 """The result of one replicate, from its stage, its cell and its seed; None where there is none."""
+
+Curves = Callable[[StageRecord, CellRecord, int], Mapping[int, float]]
+"""The study's metric after each validated epoch of one replicate, the last of its cell among them."""
 
 MOST_STEPS = 100_000
 TAKEN_OVER = (Outcome.COMPLETED, Outcome.OUT_OF_MEMORY, Outcome.DIVERGED, Outcome.NOT_CONVERGED)
@@ -36,6 +45,23 @@ def nothing(stage: StageRecord, cell: CellRecord, seed: int) -> KnownResult | No
     """No result at all."""
     del stage, cell, seed
     return None
+
+
+@dataclass
+class _Slot:
+    """One worker of a rehearsal: the trial it trains, how far that is, and what it will measure."""
+
+    index: int
+    trial: str | None = None
+    epoch: int = 0
+    epochs: int = 0
+    curve: dict[int, float] = field(default_factory=dict)
+    judged: bool = False
+
+    @property
+    def next_in(self) -> int:
+        """Epochs to the next validation."""
+        return next(epoch for epoch in self.curve if epoch > self.epoch) - self.epoch
 
 
 class Rehearsal:
@@ -90,11 +116,119 @@ class Rehearsal:
                 cells = {c.name: c for c in held.cells if c.stage_id == change.stage_id}
                 self._add_trials([(cells[name], seed, {}) for name, seeds in change.seeds.items() for seed in seeds])
             case CloseStage():
-                self._change_stage(change.stage_id, state="closed", carried=change.carried, carry_reason=change.reason)
+                because = StageRecord.reasons(change.reason, change.decisions)
+                self._change_stage(change.stage_id, state="closed", carried=change.carried, carry_reason=because)
+            case Decide():
+                stage = next(s for s in held.stages if s.id == change.stage_id)
+                because = StageRecord.reasons(stage.carried_because, change.decisions)
+                self._change_stage(stage.id, carry_reason=because)
+            case Promote():
+                waiting = {
+                    t.uid: replace(t, state=TrialState.WAITING)
+                    for t in held.trials
+                    if (t.uid, t.fence, t.state) == (change.uid, change.fence, TrialState.PAUSED)
+                }
+                self._replace_trials(waiting)
+            case EndPaused():
+                self._change_stage(change.stage_id)
+                of_stage = {c.id for c in held.cells if c.stage_id == change.stage_id}
+                self._replace_trials({
+                    t.uid: self._summed(t, Outcome.PRUNED, change.metric, change.direction)
+                    for t in held.trials
+                    if t.cell_id in of_stage and t.state is TrialState.PAUSED
+                })  # fmt: skip
             case CloseStudy():
                 self.snapshot = replace(held, study=replace(held.study, state="closed"))
             case _:
                 raise NotImplementedError(f"a rehearsal withdraws nothing: {change}")
+
+    def settle(self) -> None:
+        """Apply all that can be decided now, as an idle worker does."""
+        for _ in range(MOST_STEPS):
+            changes = advance(self.snapshot)
+            if not changes:
+                return
+            for change in changes:
+                self.apply(change)
+
+    def train(self, curves: Curves, workers: int = 1) -> Snapshot:
+        """Play the study with `workers` that train side by side, an epoch of any cell in the same time.
+
+        Trials are validated, judged, paused and promoted as a pool does it; every validated epoch of a trial is a
+        value of it, and its `duration_s` counts its epochs. Who is quicker by nothing has the lower number.
+        """
+        slots = [_Slot(index) for index in range(workers)]
+        events: list[tuple[int, int]] = []  # when a slot's trial is validated next
+        now = 0
+        while True:
+            for slot in slots:
+                if slot.trial is None and self._begin(slot, curves):
+                    heapq.heappush(events, (now + slot.next_in, slot.index))
+            if not events:
+                return self.snapshot
+            now, index = heapq.heappop(events)
+            if self._validate(slots[index]):
+                heapq.heappush(events, (now + slots[index].next_in, index))
+
+    def _begin(self, slot: _Slot, curves: Curves) -> bool:
+        """Give the slot the first trial that waits, the study moved on where none does; whether there is one."""
+        waiting = self._first_waiting()
+        if waiting is None:
+            self.settle()
+            waiting = self._first_waiting()
+        if waiting is None:
+            return False
+        cell = next(c for c in self.snapshot.cells if c.id == waiting.cell_id)
+        stage = next(s for s in self.snapshot.stages if s.id == cell.stage_id)
+        slot.trial, slot.epoch, slot.epochs = waiting.uid, waiting.ckpt_epoch, int(cell.config["epochs"])
+        slot.curve = dict(sorted(curves(stage, cell, waiting.seed).items()))
+        slot.judged = decider.prunes(self.snapshot.study, stage)
+        running = replace(waiting, state=TrialState.RUNNING, fence=waiting.fence + 1)
+        self._replace_trials({waiting.uid: running})
+        return True
+
+    def _first_waiting(self) -> TrialRecord | None:
+        return next((t for t in self.snapshot.trials if t.state is TrialState.WAITING), None)
+
+    def _validate(self, slot: _Slot) -> bool:
+        """Let the slot's trial come to its next validation; whether it goes on after it."""
+        metric = self.snapshot.study.document["metric"]
+        uid, epoch = slot.trial or "", slot.epoch + slot.next_in
+        trial = next(t for t in self.snapshot.trials if t.uid == uid)
+        row = ValueRecord(uid, epoch, {metric: slot.curve[epoch]}, 0.0, trial.fence)
+        trial = replace(trial, ckpt_epoch=epoch, duration_s=float(epoch))
+        self.snapshot = replace(self.snapshot, values=(*self.snapshot.values, row))
+        self._replace_trials({uid: trial})
+        slot.epoch = epoch
+        verdict = Verdict.GO
+        if slot.judged and epoch < slot.epochs:
+            verdict, memory = decider.judge(self.snapshot, uid, epoch)
+            trial = replace(trial, optuna=memory)
+        if verdict is Verdict.PAUSE:
+            trial = replace(trial, state=TrialState.PAUSED)
+        elif verdict is Verdict.PRUNE or epoch >= slot.epochs:
+            outcome = Outcome.PRUNED if verdict is Verdict.PRUNE else Outcome.COMPLETED
+            trial = self._summed(trial, outcome, metric, METRICS[metric].direction)
+        self._replace_trials({uid: trial})
+        if trial.state is TrialState.RUNNING:
+            return True
+        slot.trial = None
+        return False
+
+    def _replace_trials(self, changed: Mapping[str, TrialRecord]) -> None:
+        self.snapshot = replace(self.snapshot, trials=tuple(changed.get(t.uid, t) for t in self.snapshot.trials))
+
+    def _summed(self, trial: TrialRecord, outcome: Outcome, metric: str, direction: Direction) -> TrialRecord:
+        """The trial, done with what it has measured."""
+        done = replace(trial, state=TrialState.DONE, outcome=outcome)
+        for row in self.snapshot.values:
+            value = row.metrics.get(metric)
+            if row.trial_uid != trial.uid or value is None:
+                continue
+            done = replace(done, final_value=value, final_epoch=row.epoch)
+            if done.best_value is None or direction.better(value, done.best_value):
+                done = replace(done, best_value=value, best_epoch=row.epoch)
+        return done
 
     def _change_stage(self, stage_id: int, **changes: str | None) -> None:
         stages = tuple(

@@ -73,6 +73,33 @@ def smallest_resolvable(sd: float, df: int, n: int = 1, confidence: float = 0.95
     return _t(df, confidence) * sd * math.sqrt(2 / n)
 
 
+def chance(
+    left: Sequence[float], right: Sequence[float], sd: Spread, most: tuple[int, int], confidence: float = 0.95
+) -> float:
+    """The probability that `difference` leaves zero out once `left` and `right` have `most` values each.
+
+    It is the predictive probability (Spiegelhalter, Freedman & Parmar 1994, doi:10.2307/2983527) with no opinion
+    beforehand: given the means of n values now, those of N values in the end lie around them with the variance
+    sd**2 * (1 / n - 1 / N), and Student's t stands for the normal distribution since the spread is estimated.
+
+    Args:
+        left, right: values, one a seed, at least one each.
+        sd: the pooled spread.
+        most: how many values there will be; no fewer than there are.
+        confidence: of the interval.
+    """
+    from scipy import special
+
+    spread, df = sd
+    there, then = (len(left), len(right)), most
+    limit = _t(df + sum(then) - sum(there), confidence) * spread * math.sqrt(1 / then[0] + 1 / then[1])
+    centre = _mean(left) - _mean(right)
+    moves = spread * math.sqrt(max(0.0, sum(1 / n - 1 / later for n, later in zip(there, then, strict=True))))
+    if not moves:
+        return float(abs(centre) > limit)
+    return float(special.stdtr(df, (centre - limit) / moves) + special.stdtr(df, (-centre - limit) / moves))
+
+
 def _mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
 

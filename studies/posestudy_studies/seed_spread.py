@@ -31,7 +31,11 @@ def resolved(snapshot: Snapshot, left: Sequence[float], right: Sequence[float]) 
         snapshot: the study, whose replicates tell the spread.
         left, right: final values, one a seed.
     """
-    share = METRICS[snapshot.study.document["metric"]].is_share
-    spread = resolution.pooled_near(replicates(snapshot), [left, right], share=share)
-    interval = resolution.difference(left, right, spread)
+    interval = resolution.difference(left, right, near(snapshot, left, right))
     return None if interval is None else not interval[0] <= 0 <= interval[1]
+
+
+def near(snapshot: Snapshot, *cells: Sequence[float]) -> resolution.Spread | None:
+    """The spread of the study's replicates that may stand for that of `cells`; None where there are none like them."""
+    share = METRICS[snapshot.study.document["metric"]].is_share
+    return resolution.pooled_near(replicates(snapshot), cells, share=share)

@@ -10,12 +10,15 @@ from pydantic_core import CoreSchema, core_schema
 
 from posestudy.errors import nearest
 from posestudy.vocabulary import METRICS
+from posestudy_studies.cluster import Cluster
+from posestudy_studies.deadlines import Deadline
 from posestudy_studies.designs.base import Design, Replicates
 from posestudy_studies.designs.registry import designs
 from posestudy_studies.evaluation import Evaluation
 from posestudy_studies.fields import inside_root
 from posestudy_studies.layouts import BoxFrom, layout
 from posestudy_studies.report_tables import ReportTable
+from posestudy_studies.stop_rules import Stop
 from posestudy_studies.training import (
     Augmentation,
     ConfigFile,
@@ -76,6 +79,11 @@ class Budget(Model):
 
     gpu_hours: float | None = Field(
         None, gt=0, description="Device hours of the whole study; when they are spent no further trial starts."
+    )
+    deadline: Deadline | None = Field(
+        None,
+        description="When no further trial starts: a time after the first launch as `8h`, `90m` or `1d12h`, or a "
+        "moment as `2027-03-01T18:00:00+01:00`.",
     )
     trial_hours: float | None = Field(None, gt=0, description="Hours of one trial; then its outcome is timed_out.")
     memory_mb: float | None = Field(
@@ -167,6 +175,7 @@ class Study(Model):
         description="Whose finished cells are not trained again: any study's of the home, only this one's, none.",
     )
     budget: Budget | None = Field(None, description="Limits on time and memory.")
+    stop: Stop = Field(default_factory=Stop, description="When results say that nothing more is to be won.")
     checkpoint: Checkpoints = Field(
         default_factory=Checkpoints, description="How often the state of a trial is saved; changes no result."
     )
@@ -181,6 +190,9 @@ class Study(Model):
         "weights alone, or these and every epoch's checkpoint.",
     )
     report: ReportOptions = Field(default_factory=ReportOptions, description="Title and authors of the report.")
+    cluster: Cluster | None = Field(
+        None, description="What a cluster is asked for; changes no result. A `--profile FILE` has the same keys."
+    )
 
     _name = field_validator("study")(check_name)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Strict, Tag, field_validator, model_validator
 
 from posestudy.errors import nearest
 from posestudy_studies import addresses
@@ -95,9 +95,17 @@ class Training(Model):
         description="Training epochs; 0: `init` holds weights of the whole network, which is only evaluated."
     )
     validate_every: Count = Field(1, description="Epochs between validations; at most `epochs`, where there are any.")
-    batch_size: Count = Field(description="Samples per iteration.")
+    batch_size: Count = Field(description="Samples per iteration on each GPU, as in an MMPose config.")
     accumulate: Count = Field(
-        1, description="Iterations whose gradients make one weight update of batch_size x accumulate samples."
+        1, description="Iterations whose gradients make one weight update of batch_size x gpus x accumulate samples."
+    )
+    gpus: Annotated[int, Strict(), Field(ge=1, le=64)] = Field(
+        1, description="GPUs of one machine that train the cell together, each with `batch_size` samples an iteration."
+    )
+    sync_bn: Literal["auto", True, False] = Field(
+        "auto",
+        description="Batch statistics over the samples of all `gpus` (SyncBatchNorm): auto (wherever there are several "
+        "GPUs), true, or false (each GPU's own samples).",
     )
     optimizer: Optimizer = Field(description="Optimizer and learning rate.")
     lr_scaling: LrScaling | None = Field(
@@ -120,7 +128,17 @@ class Training(Model):
     @property
     def effective_batch_size(self) -> int:
         """Samples per weight update."""
-        return self.batch_size * self.accumulate
+        return self.iteration_size * self.accumulate
+
+    @property
+    def iteration_size(self) -> int:
+        """Samples per iteration on all GPUs together."""
+        return self.batch_size * self.gpus
+
+    @property
+    def synchronises_bn(self) -> bool:
+        """Whether batch normalisation sees the samples of all GPUs, where there are GPUs."""
+        return self.gpus > 1 and self.sync_bn is not False
 
     @property
     def learning_rate(self) -> float:
@@ -158,6 +176,8 @@ class Training(Model):
             raise refuse(misfit.found, misfit.expected, misfit.hint) from misfit
         if self.epochs == 0 and self.init is None:
             raise refuse("epochs 0 without init", "init, the weights that are evaluated, where nothing is trained")
+        if self.sync_bn is True and self.gpus == 1:
+            raise refuse("sync_bn: true with gpus 1", "gpus of 2 or more with sync_bn: true", "auto fits any gpus")
         if self.validate_every > self.epochs > 0:
             raise refuse(
                 f"validate_every {self.validate_every} with epochs {self.epochs}",

@@ -8,7 +8,7 @@ import optuna
 import pytest
 
 from posestudy.ledger.records import ValueRecord
-from posestudy.vocabulary import Outcome, TrialState
+from posestudy.vocabulary import Outcome, TrialState, Verdict
 from posestudy_studies import decider, factors
 from posestudy_studies.designs.base import View
 from posestudy_studies.designs.contract import stage_view, study_with
@@ -84,10 +84,10 @@ def memoryless(search, view, trials=30):
             view = recorded(view, uid, epoch, curve(kept["params"], epoch))
             if search.pruner.type == "none":
                 continue
-            prune, attrs = decider.should_prune(view.snapshot, uid, epoch)
+            verdict, attrs = decider.judge(view.snapshot, uid, epoch)
             rows = [replace(t, optuna=attrs) if t.uid == uid else t for t in view.snapshot.trials]
             view = View(replace(view.snapshot, trials=tuple(rows)), view.stage)
-            if prune:
+            if verdict is Verdict.PRUNE:
                 pruned_at = epoch
                 break
         last = curve(kept["params"], pruned_at or EPOCHS)
@@ -337,7 +337,7 @@ def test_a_stage_without_a_pruner_prunes_nothing_and_is_not_asked():
     assert not decider.prunes(view.snapshot.study, view.stage)
     view, uid = added(view, decider.ask(search, view)[1])
     view = recorded(view, uid, 1, -100.0)
-    assert decider.should_prune(view.snapshot, uid, 1)[0] is False
+    assert decider.judge(view.snapshot, uid, 1)[0] is Verdict.GO
     _, pruned = start(pruner={"type": "median", "startup_trials": 1})
     assert decider.prunes(pruned.snapshot.study, pruned.stage)
 
@@ -345,17 +345,17 @@ def test_a_stage_without_a_pruner_prunes_nothing_and_is_not_asked():
 def test_the_baseline_of_a_search_and_an_epoch_without_the_metric_are_never_pruned():
     search, view = start(pruner={"type": "median", "startup_trials": 0})
     baseline = view.snapshot.trials[0].uid
-    assert decider.should_prune(recorded(view, baseline, 1, -9.0).snapshot, baseline, 1) == (False, {})
+    assert decider.judge(recorded(view, baseline, 1, -9.0).snapshot, baseline, 1) == (Verdict.GO, {})
     for number in (0.5, 0.6):
         view, uid = added(view, decider.ask(search, view)[1])
         view = ended(recorded(view, uid, 1, number), uid, Outcome.COMPLETED, number)
     view, uid = added(view, decider.ask(search, view)[1])
-    assert decider.should_prune(recorded(view, uid, 1, 0.1).snapshot, uid, 1)[0] is True
-    assert decider.should_prune(recorded(view, uid, 1, 0.9).snapshot, uid, 1)[0] is False
-    assert decider.should_prune(view.snapshot, uid, 1)[0] is False
+    assert decider.judge(recorded(view, uid, 1, 0.1).snapshot, uid, 1)[0] is Verdict.PRUNE
+    assert decider.judge(recorded(view, uid, 1, 0.9).snapshot, uid, 1)[0] is Verdict.GO
+    assert decider.judge(view.snapshot, uid, 1)[0] is Verdict.GO
 
 
 def test_an_unknown_trial_is_an_error():
     _, view = start()
     with pytest.raises(KeyError):
-        decider.should_prune(view.snapshot, "f" * 32, 1)
+        decider.judge(view.snapshot, "f" * 32, 1)

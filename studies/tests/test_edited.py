@@ -57,6 +57,7 @@ def edited(**changes: Any) -> Study:
         ({"description": "other words"}, None),
         ({"budget": {"gpu_hours": 3.0}}, None),
         ({"report": {"title": "A title"}}, None),
+        ({"cluster": {"partition": "gpu", "time": "12:00:00"}}, None),
         ({"stages__1__columns": ["gflops", "coco/AP50"]}, None),
         ({"baseline__sigma": 1.5}, 0),
         ({"metric": "coco/AR"}, 0),

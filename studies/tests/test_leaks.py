@@ -27,6 +27,7 @@ LEVELS: dict[str, Any] = {
     "validate_every": 2,
     "batch_size": 16,
     "accumulate": 2,
+    "gpus": 2,
     "optimizer": {"type": "SGD", "lr": 0.1, "momentum": 0.9},
     "optimizer.type": "AdamW",
     "optimizer.lr": 0.01,
@@ -64,7 +65,8 @@ def test_every_knob_is_tried() -> None:
     """A knob of training that this file forgets is told here."""
     from posestudy_studies.training import Training
 
-    assert {factor.split(".")[0] for factor in LEVELS} == set(Training.model_fields)
+    # Between one process and itself there is nothing to synchronise: `sync_bn` has a test of its own.
+    assert {factor.split(".")[0] for factor in LEVELS} == set(Training.model_fields) - {"sync_bn"}
 
 
 @pytest.mark.parametrize("factor", list(LEVELS))
@@ -100,6 +102,20 @@ def test_a_rate_that_scales_with_the_batch_follows_from_it_only_where_that_is_de
     plain = study()
     other = factors.apply(plain.baseline, {"batch_size": 64, "optimizer.lr": 0.008})
     assert leaks.leaks(plain, other, plain.baseline, ["batch_size"]) == ["optim_wrapper.optimizer"]
+
+
+def test_synchronised_statistics_are_a_factor_of_cells_on_several_gpus() -> None:
+    made = study_with(NONE, {"gpus": 2})
+    changed = factors.apply(made.baseline, {"sync_bn": False})
+    assert leaks.leaks(made, changed, made.baseline, ["sync_bn"]) == []
+    assert leaks.leaks(made, changed, made.baseline, []) == ["sync_bn"]
+
+
+def test_a_rate_that_scales_with_the_gpus_follows_from_them_only_where_that_is_declared() -> None:
+    made = study_with(NONE, {"lr_scaling": {"base_batch_size": 32}})
+    more = factors.apply(made.baseline, {"gpus": 4})
+    assert more.learning_rate == pytest.approx(4 * made.baseline.learning_rate)
+    assert leaks.leaks(made, more, made.baseline, ["gpus"]) == []
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from posestudy.ledger.records import AddSeeds, CloseStage, ValueRecord
-from posestudy.vocabulary import Outcome, TrialState
+from posestudy.vocabulary import Outcome, TrialState, Verdict
 from posestudy_studies import advance, decider, seed_spread
 from posestudy_studies.cells import baseline_proposal
 from posestudy_studies.designs.base import Proposal, View
@@ -60,10 +60,10 @@ def searched(metric: str) -> list[tuple[float, int]]:
         for epoch in range(1, 5):
             value = ValueRecord(trial.uid, epoch, {metric: METRICS[metric] * curve(rate, epoch)}, 0.0, 1)
             view = View(replace(view.snapshot, values=(*view.snapshot.values, value)), view.stage)
-            prune, attributes = decider.should_prune(view.snapshot, trial.uid, epoch)
+            verdict, attributes = decider.judge(view.snapshot, trial.uid, epoch)
             trial = replace(trial, optuna=attributes)
             view = View(replace(view.snapshot, trials=(*view.snapshot.trials[:-1], trial)), view.stage)
-            if prune:
+            if verdict is Verdict.PRUNE:
                 pruned_at = epoch
                 break
         final = METRICS[metric] * curve(rate, pruned_at or 4)

@@ -89,6 +89,10 @@ class Replicates(Model):
         description="`always`: every cell with every seed. `unresolved`: the first seed for every cell, all of them "
         "for the first baseline, further ones only where two cells cannot be told apart.",
     )
+    baseline_first: bool = Field(
+        False,
+        description="Train the first baseline with all its seeds before any other cell: they tell the noise floor.",
+    )
 
     @field_validator("seeds")
     @classmethod

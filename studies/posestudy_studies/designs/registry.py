@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
 from functools import cache
-from importlib.metadata import entry_points
 
-from posestudy.errors import PoseStudyWarning
+from posestudy.extensions import loaded, offered, warned
 from posestudy_studies.designs.base import Design
 
 GROUP = "posestudy.designs"
@@ -16,15 +14,9 @@ GROUP = "posestudy.designs"
 def designs() -> dict[str, type[Design]]:
     """The class of every installed design by its name; one that cannot be loaded is left out with a warning."""
     found: dict[str, type[Design]] = {}
-    for entry in entry_points(group=GROUP):
-        try:
-            loaded = entry.load()
-        except Exception as error:  # noqa: BLE001 - a broken third-party design must not take `posestudy` down
-            text = f"design '{entry.name}' ({entry.value}) cannot be loaded: {error}"
-            warnings.warn(text, PoseStudyWarning, stacklevel=2)
-            continue
-        if isinstance(loaded, type) and issubclass(loaded, Design):
-            found[entry.name] = loaded
+    for name, design in loaded(GROUP, "design").items():
+        if isinstance(design, type) and issubclass(design, Design):
+            found[name] = design
         else:
-            warnings.warn(f"design '{entry.name}' ({entry.value}) is no Design", PoseStudyWarning, stacklevel=2)
+            warned(offered(GROUP)[name], "design", "is no Design")
     return found

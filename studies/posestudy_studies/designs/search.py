@@ -115,16 +115,23 @@ class Search(Design):
         json_schema_extra=lambda schema: schema.update(propertyNames={"enum": list(factors.known())}),
     )  # fmt: skip
     sampler: Annotated[Sampler, BeforeValidator(named, json_schema_input_type=SamplerName | Sampler)] = Field(
-        default_factory=Sampler, description="`tpe`, `gp`, `random`, `qmc`, `nsgaii`, or a mapping with parameters."
+        default_factory=Sampler,
+        description="`tpe`, `curves`, `gp`, `random`, `qmc`, `nsgaii`, or a mapping with parameters.",
     )
     pruner: Annotated[Pruner, BeforeValidator(named, json_schema_input_type=PrunerName | Pruner)] = Field(
         default_factory=Pruner,
-        description="`median`, `hyperband`, `successive_halving`, `patience`, `none`, or a mapping with parameters.",
+        description="`asha`, `median`, `hyperband`, `successive_halving`, `patience`, `none`, or a mapping with "
+        "parameters.",
     )
     objectives: list[str] = Field(
         default_factory=list, max_length=2,
         description="Two objectives, as `[coco/AP, duration_s]`: the study's metric, and another metric, `duration_s` "
         "or `peak_memory_mb`. Empty for the study's metric alone.",
+    )  # fmt: skip
+    warm_start: list[str] = Field(
+        default_factory=list, max_length=100,
+        description="Studies of this home whose results the sampler knows from the start, as far as they are of this "
+        "space, these data and this metric.",
     )  # fmt: skip
     cells: Count = Field(le=10_000, description="Cells to sample; the baseline is not counted.")
 
@@ -133,7 +140,10 @@ class Search(Design):
         return []
 
     def following(self, start: Training, view: View) -> list[Proposal]:
-        """One more cell whenever nobody has anything left to claim, so that each of n workers gets its own."""
+        """One more cell whenever nobody has anything left to claim, so that each of n workers gets its own.
+
+        Paused trials that may go on come first; see `posestudy_studies.asha`.
+        """
         del start
         asked = self._asked(view)
         if asked >= self.cells or any(t.state is TrialState.WAITING for t in view.trials):
@@ -214,7 +224,8 @@ class Search(Design):
                 if text in texts[:i]
             ]
             wrong += condition_mistakes(("space", factor, "when"), factor, self.when(factor))
-        return wrong + self._circle_mistakes() + self._objective_mistakes()
+        wrong += self._circle_mistakes() + self._objective_mistakes() + self._pruner_mistakes()
+        return wrong + self._warm_mistakes()
 
     def _circle_mistakes(self) -> list[Mistake]:
         pending = list(self.space)
@@ -236,7 +247,34 @@ class Search(Design):
             wrong.append(Mistake(("objectives",), "one objective", "two, or none for the study's metric alone"))
         if len(self.objectives) == 2 and self.objectives[0] == self.objectives[1]:
             wrong.append(Mistake(("objectives", 1), f"{self.objectives[1]!r} a second time", "another objective"))
+        if self.objectives and self.sampler.type == "curves":
+            expected = "a sampler for two objectives, such as nsgaii: the model of curves knows one"
+            wrong.append(Mistake(("sampler",), "'curves'", expected))
         if self.objectives and self.pruner.type != "none":
             expected = "no pruner: with two objectives no trial is surely worse"
             wrong.append(Mistake(("pruner",), f"'{self.pruner.type}'", expected))
         return wrong
+
+    def _warm_mistakes(self) -> list[Mistake]:
+        if not self.warm_start:
+            return []
+        if self.objectives:
+            expected = "no warm start: times and memory of other studies are of other machines"
+            return [Mistake(("warm_start",), "two objectives", expected)]
+        if self.sampler.type not in ("tpe", "gp"):
+            return [Mistake(("sampler",), f"'{self.sampler.type}'", "tpe or gp, which learn from what is known")]
+        return [
+            Mistake(("warm_start", i), f"{name!r} a second time", "each study once")
+            for i, name in enumerate(self.warm_start)
+            if name in self.warm_start[:i]
+        ]
+
+    def _pruner_mistakes(self) -> list[Mistake]:
+        place: tuple[str, ...] = ("pruner", "wrapped")
+        inner = self.pruner.wrapped
+        while inner is not None:
+            if inner.type == "asha":
+                expected = "a pruner that ends trials: `asha` lets them pause"
+                return [Mistake(place, "'asha'", expected)]
+            place, inner = (*place, "wrapped"), inner.wrapped
+        return []

@@ -33,6 +33,7 @@ class Preset:
         side: the features' width for the input's, where the stride alone does not give it.
         torch_defaults: beside given backbone weights, the layers that follow start as torch makes them, except the
             last.
+        imports: modules that a trial imports first, because they register the backbone or the neck.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Preset:
     stages: int = 4
     side: Callable[[int], int] | None = None
     torch_defaults: bool = False
+    imports: tuple[str, ...] = ()
 
     def features(self, size: tuple[int, int]) -> tuple[int, int]:
         """(width, height) of the features for an input of `size`, px."""
