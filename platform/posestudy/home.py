@@ -172,6 +172,18 @@ class Home:
         """Images as the training sees them, shared by all trials; may be deleted while none runs."""
         return self.cache / "images"
 
+    def jobs(self, study: str) -> Path:
+        """Job scripts of a batch system, what was said as each was submitted, and what the jobs printed."""
+        return self.root / "jobs" / safe_part(study)
+
+    def notifications(self, study: str) -> Path:
+        """What `--notify` was run for and how it ended, a line of JSON each."""
+        return self.root / "notified" / f"{safe_part(study)}.jsonl"
+
+    def task_journal(self, study: str, number: int, fence: int) -> Path:
+        """What a task without a database would tell the ledger of its trial (`posestudy.task_journal`)."""
+        return self.jobs(study) / "trials" / f"{number}.{fence}.journal"
+
     def attempt(self, study: str, number: int, fence: int) -> AttemptPaths:
         return AttemptPaths(self.runs / safe_part(study) / str(number) / str(fence))
 

@@ -17,6 +17,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 import posestudy
+from posestudy.commands.completion import complete
 from posestudy.commands.summaries import summary
 from posestudy.errors import InputError, PoseStudyError, Problem
 from posestudy.masking import hidden
@@ -63,7 +64,7 @@ class LazyGroup(TyperGroup):
 
 
 def _loaded(entry: EntryPoint) -> Any:
-    return build(entry.name, entry.load())
+    return complete(build(entry.name, entry.load()))
 
 
 app = typer.Typer(

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext, suppress
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from posestudy.ledger import Ledger
 
 _INTERVAL_S = 2.0
+_NO_STUDY = "no study yet: `posestudy launch STUDY.yaml` starts one"
 _HEADER = ("trial", "stage", "cell", "seed", "state", "epoch", "final", "best", "attempts")
 _TABLE_ROWS = 100
 """A terminal shows no more trials than these of all its studies, unless asked to."""
@@ -35,7 +37,12 @@ _TABLE_ROWS = 100
 
 def as_json(standing: StudyStanding) -> dict[str, Any]:
     """The study as programs may rely on it: `outcome` is null until a trial is done, `final` and `best` hold nulls."""
-    return {"study": standing.name, "state": standing.state, "trials": [_trial_json(t) for t in standing.trials]}
+    return {
+        "study": standing.name,
+        "state": standing.state,
+        "decisions": [{"stage": stage, "decision": text} for stage, text in standing.decisions],
+        "trials": [_trial_json(t) for t in standing.trials],
+    }
 
 
 def _trial_json(trial: TrialStanding) -> dict[str, Any]:
@@ -82,7 +89,7 @@ def _number(value: float | None, epoch: int | None) -> str:
 def _word(trial: TrialStanding) -> str:
     if trial.outcome is not None:
         return str(trial.outcome)
-    return "running" if trial.state is TrialState.RUNNING else "waiting"
+    return trial.state.lower()
 
 
 def _row(trial: TrialStanding) -> tuple[str, ...]:
@@ -102,7 +109,8 @@ def _row(trial: TrialStanding) -> tuple[str, ...]:
 def _heading(standing: StudyStanding) -> str:
     words = Counter(map(_word, standing.trials))
     counts = ", ".join(f"{count} {word}" for word, count in words.items())
-    return f"{standing.name} ({standing.state}), {standing.metric}: {counts or 'no trials yet'}"
+    heading = f"{standing.name} ({standing.state}), {standing.metric}: {counts or 'no trials yet'}"
+    return "\n".join([heading, *(f"{stage}: {text}" for stage, text in standing.decisions)])
 
 
 def as_text(standing: StudyStanding) -> str:
@@ -143,7 +151,7 @@ def _as_table(standings: Sequence[StudyStanding]) -> RenderableType:
     # Of several studies those that are done are told in a line.
     told = [standing for standing in standings if len(standings) > 1 and not standing.is_open]
     most = max(_TABLE_ROWS // max(len(standings) - len(told), 1), 4)
-    colours = {"completed": "green", "running": "cyan", "waiting": "dim", "failed": "bold red"}
+    colours = {"completed": "green", "running": "cyan", "waiting": "dim", "paused": "yellow", "failed": "bold red"}
     parts: list[RenderableType] = []
     for standing in standings:
         if standing in told:
@@ -191,28 +199,81 @@ class _Home:
             self._ledger.close()
 
 
+def changed(before: Sequence[StudyStanding], now: Sequence[StudyStanding]) -> list[str]:
+    """What is new since `before`, a line each: trials that began or ended, or are better than they were; studies that
+    are open no more."""
+    known = {trial.uid: _news(trial) for standing in before for trial in standing.trials}
+    were_open = {standing.name for standing in before if standing.is_open}
+    lines = []
+    for standing in now:
+        lines += [_sentence(standing, trial) for trial in standing.trials if known.get(trial.uid) != _news(trial)]
+        if not standing.is_open and standing.name in were_open:
+            lines.append(_heading(standing))
+    return lines
+
+
+def _news(trial: TrialStanding) -> tuple[object, ...]:
+    # Not the epoch: a log of a thousand trials with two hundred epochs each is not read.
+    return _word(trial), trial.attempts, trial.best_epoch
+
+
+def next_step(standing: StudyStanding) -> str | None:
+    """What to do now; None while workers do it."""
+    failed = [trial.number for trial in standing.trials if trial.outcome is Outcome.FAILED]
+    if failed:
+        return (
+            f"`posestudy logs {standing.name} {failed[0]}` shows why trial {failed[0]} failed; "
+            "`posestudy launch STUDY.yaml --retry failed` runs such trials again"
+        )
+    if not standing.is_open:
+        return f"report with: posestudy report {standing.name} --out out/{standing.name}"
+    if not any(trial.state is TrialState.RUNNING for trial in standing.trials):
+        return f"nothing of it runs now; `posestudy launch STUDY.yaml` or `posestudy worker {standing.name}` goes on"
+    return None
+
+
+def _sentence(standing: StudyStanding, trial: TrialStanding) -> str:
+    number, stage, cell, seed, word, epoch, final, best, _ = _row(trial)
+    parts = [f"{standing.name} {stage}: trial {number} ({cell}, seed {seed}) {word}", f"epoch {epoch}"]
+    parts += [f"final {final}"] if trial.outcome and final else []
+    return "  ".join([*parts, *([f"best {best}"] if best else [])])
+
+
 def _watch(home: _Home, study: str | None, *, everything: bool) -> None:
-    """Show the studies until they are done; outside a terminal, each time something changed."""
+    """Show the studies until they are done; outside a terminal first all of them, then a line for each change."""
     standings = home.standings(study)
     live: Live | None = None
     if sys.stdout.isatty() and not everything:
         from rich.live import Live as LiveTable
 
         live = LiveTable(auto_refresh=False)
-    shown = ""
+    shown: list[StudyStanding] = []
     with live or nullcontext():
         while True:
             if live is not None:
                 live.update(_as_table(standings), refresh=True)
-            elif (text := _as_texts(standings)) != shown:
-                typer.echo(text)
-                shown = text
+            elif not shown:
+                typer.echo(_as_texts(standings) or _NO_STUDY)
+            else:
+                stamp = datetime.now().astimezone().strftime("%H:%M:%S")
+                for line in changed(shown, standings):
+                    typer.echo(f"{stamp}  {line}")
+            # What is piped is read at once.
+            sys.stdout.flush()
+            shown = standings
             if not any(standing.is_open for standing in standings):
-                return
+                break
             time.sleep(_INTERVAL_S)
             # A database that restarts is no reason to stop watching.
             with suppress(LedgerUnavailableError):
                 standings = home.standings(study)
+    _say_next(standings)
+
+
+def _say_next(standings: Sequence[StudyStanding]) -> None:
+    # Of many studies it would be a page.
+    if len(standings) == 1 and (step := next_step(standings[0])) is not None:
+        typer.echo(step)
 
 
 def status(
@@ -253,11 +314,12 @@ def _json(standings: Sequence[StudyStanding], study: str | None, backlog: Backlo
 
 def _print(standings: Sequence[StudyStanding], backlog: Backlog | None, *, everything: bool) -> None:
     if not standings:
-        typer.echo("no study yet: `posestudy launch STUDY.yaml` starts one")
+        typer.echo(_NO_STUDY)
     elif sys.stdout.isatty() and not everything:
         from rich.console import Console
 
         Console().print(_as_table(standings))
+        _say_next(standings)
     else:
         typer.echo(_as_texts(standings))
     if backlog is not None:

@@ -15,14 +15,15 @@ def sync(
         bool, typer.Option("--rebuild", help="Send everything again and restore what was deleted in MLflow.")
     ] = False,
 ) -> None:
-    """Bring MLflow and Optuna's tables up to the ledger.
+    """Bring MLflow and Optuna's tables up to the ledger, and the ledger up to tasks that reach no database.
 
-    Both are copies: what was deleted there is sent again, what is there already stays one.
+    MLflow and Optuna's tables are copies: what was deleted there is sent again, what is there already stays one.
     """
     from posestudy.ledger import Ledger
     from posestudy.projections.backlog import keep_backlog
     from posestudy.projections.project import Projector
     from posestudy.projections.turn import turn
+    from posestudy.task_journal import collect
 
     settings = Settings.resolve()
     settings.home.root.mkdir(parents=True, exist_ok=True)
@@ -30,6 +31,8 @@ def sync(
     try:
         if study is not None:
             ledger.study(study)
+        for line in collect(ledger, settings.home, study):
+            typer.echo(line)
         with turn(ledger) as held:
             delivery = Projector(settings, ledger).run(study, rebuild=rebuild, turn=held)
     finally:

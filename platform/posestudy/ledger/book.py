@@ -14,6 +14,7 @@ from posestudy.ledger import (
     epochs,
     interventions,
     known,
+    paused,
     projected,
     reading,
     split_uses,
@@ -38,7 +39,7 @@ from posestudy.ledger.records import (
     WithdrawStages,
 )
 from posestudy.ledger.standings import StudyStanding
-from posestudy.vocabulary import AttemptEnd, Direction, Outcome
+from posestudy.vocabulary import AttemptEnd, Direction, Outcome, TrialState
 
 
 class Ledger:
@@ -139,6 +140,10 @@ class Ledger:
             self.study(name)
         return found
 
+    def counts(self, name: str) -> dict[TrialState, int]:
+        """How many trials of a study are in each state, for who only shows how far it is. Raises `NotFoundError`."""
+        return self._database.read(lambda c: standings.counts(c, reading.study(c, name).id))
+
     def late_values(self, uid: str) -> tuple[ValueRecord, ...]:
         """Values of a trial that came under a lost fence or were replaced by a newer one, in order of arrival."""
         return self._database.read(lambda c: reading.late_values(c, uid))
@@ -150,7 +155,8 @@ class Ledger:
 
         New trials are numbered on from the study's last. A cell of `AddCells` that the stage already has under the
         same name and key gains the seeds it lacks. A closed study takes no change until `put_study` or `retry` opens
-        it. `CloseStudy` is refused (false) while a stage is open or a trial is not done. A new replicate is done at
+        it. `CloseStudy` is refused (false) while a stage is open or a trial is not done, `Promote` where the trial
+        does not pause any more. A new replicate is done at
         once where its result is known: given with the cell, left behind by a withdrawn stage, or trained before under
         the same key as far as `reuse` in the study's document allows (`home`, `study`, `none`).
 
@@ -257,6 +263,20 @@ class Ledger:
     def release(self, uid: str, fence: int, end: AttemptEnd, why: str) -> bool:
         """Give the trial back to wait for another worker; false: the fence is not mine."""
         return self._database.write(lambda c: claims.release(c, uid, fence, end, why))
+
+    def pause(self, uid: str, fence: int, why: str, *, peak_memory_mb: float | None = None) -> bool:
+        """Let the trial give way to better ones, to go on from its checkpoint when `Promote` says so.
+
+        Its lease ends; no worker is granted it before. False: the fence is not mine.
+        """
+        return self._database.write(lambda c: paused.pause(c, uid, fence, why, peak_memory_mb))
+
+    def hand_over(self, uid: str, fence: int, to: int, owner: str, end: AttemptEnd, why: str | None) -> bool:
+        """End the attempt under `fence` and begin one under the higher fence `to`, without the trial waiting between.
+
+        False: the fence is not mine.
+        """
+        return self._database.write(lambda c: claims.hand_over(c, uid, fence, to, owner, end, why))
 
     def cancelled(self, uid: str, fence: int) -> bool:
         """Whether the fence was taken from its holder because a user cancelled the trial."""

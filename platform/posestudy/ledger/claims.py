@@ -71,14 +71,17 @@ def end_attempt(connection: sa.Connection, uid: str, fence: int, end: AttemptEnd
 
 
 def _trained_alike_now() -> sa.ColumnElement[bool]:
-    """Whether an earlier trial that is not done trains the same: its weights will do for this one, too."""
+    """Whether an earlier trial that waits or runs trains the same: its weights will do for this one, too.
+
+    One that paused may never go on.
+    """
     own, cell, trial = schema.cell.alias(), schema.cell.alias(), schema.trial.alias()
     query = (
         sa.select(trial.c.uid)
         .select_from(own.join(cell, cell.c.training_key == own.c.training_key))
         .join(trial, trial.c.cell_id == cell.c.id)
         .where(own.c.id == _TRIAL.cell_id, trial.c.study_id == _TRIAL.study_id, trial.c.seed == _TRIAL.seed)
-        .where(trial.c.number < _TRIAL.number, trial.c.state != TrialState.DONE)
+        .where(trial.c.number < _TRIAL.number, trial.c.state.in_([TrialState.WAITING, TrialState.RUNNING]))
     )
     return query.correlate(schema.trial).exists()
 
@@ -163,6 +166,17 @@ def release(connection: sa.Connection, uid: str, fence: int, end: AttemptEnd, wh
     )
     ended = sa.select(table.c.end).where(table.c.trial_uid == uid, table.c.fence == fence)
     return connection.scalar(sa.select(_TRIAL.uid).where(waiting)) is not None and connection.scalar(ended) == end
+
+
+def hand_over(
+    connection: sa.Connection, uid: str, fence: int, to: int, owner: str, end: AttemptEnd, why: str | None
+) -> bool:
+    later = {**holding(uid, fence), "fence": to, "owner": owner}
+    if to <= fence or connection.execute(_updating(), later).rowcount != 1:
+        return False
+    end_attempt(connection, uid, fence, end, why)
+    connection.execute(_ADD_ATTEMPT, {"trial_uid": uid, "fence": to, "owner": owner})
+    return True
 
 
 def cancelled(connection: sa.Connection, uid: str, fence: int) -> bool:

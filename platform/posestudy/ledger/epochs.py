@@ -145,7 +145,8 @@ def _accept(connection: sa.Connection, uid: str, fence: int, epoch: int, metrics
 
 def _ended_under(connection: sa.Connection, uid: str, fence: int) -> bool:
     trial = schema.trial
-    ended = sa.and_(trial.c.uid == uid, trial.c.fence == fence, trial.c.state == TrialState.DONE)
+    over = trial.c.state.in_([TrialState.PAUSED, TrialState.DONE])
+    ended = sa.and_(trial.c.uid == uid, trial.c.fence == fence, over)
     return connection.scalar(sa.select(trial.c.uid).where(ended)) is not None
 
 

@@ -68,6 +68,9 @@ def taken_back(connection: sa.Connection, study: sa.RowMapping, cell: NewCell, s
         if row["outcome"] == Outcome.CANCELLED:
             if row["message"] == WITHDRAWN:
                 again = {"state": TrialState.WAITING, "outcome": None, "message": None, "owner": None, "ended": None}
+                if optuna is None:
+                    # What a pruner said of it was an answer to another question.
+                    again["decision"] = None
                 return row["uid"], columns | again
             continue
         if row["outcome"] == Outcome.PRUNED and optuna is None:

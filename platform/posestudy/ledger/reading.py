@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from posestudy.errors import NotFoundError, nearest
 from posestudy.ledger import schema, split_uses
+from posestudy.ledger.clock import DatabaseClock
 from posestudy.ledger.records import (
     AttemptRecord,
     CellRecord,
@@ -123,7 +124,13 @@ def snapshot(connection: sa.Connection, name: str, *, with_values: bool) -> Snap
         values=_columns(connection, texts, placed_trials) if with_values else (),
         attempts=tuple(_attempt(row) for row in _rows(connection, attempts)),
         test_uses=split_uses.of_study(connection, record.id),
+        at=connection.scalar(sa.select(DatabaseClock())) if _has_deadline(record) else None,
     )
+
+
+def _has_deadline(record: StudyRecord) -> bool:
+    budget = record.document.get("budget")
+    return isinstance(budget, Mapping) and budget.get("deadline") is not None
 
 
 def _columns(connection: sa.Connection, texts: sa.Select[Any], trials: Sequence[TrialRecord]) -> ValueColumns:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from posestudy.vocabulary import AttemptEnd, Outcome, Purpose, TrialState
+from posestudy.vocabulary import AttemptEnd, Direction, Outcome, Purpose, TrialState
 
 Json = dict[str, Any]
 
@@ -41,8 +41,8 @@ class StageRecord:
 
     Attributes:
         baseline: name of the cell that differences are taken against.
-        carried: name of the cell the next stage starts from, once the stage is closed (None: `start` itself);
-            `carry_reason` says why.
+        carried: name of the cell the next stage starts from, once the stage is closed (None: `start` itself).
+        carry_reason: its first line says why; each further line is a decision about the stage: see `decisions`.
         start: the configuration the stage started from, nested as `CellRecord.config`.
     """
 
@@ -57,6 +57,22 @@ class StageRecord:
     start: Json
     carried: str | None
     carry_reason: str | None
+
+    @staticmethod
+    def reasons(carried_because: str, decisions: Sequence[str]) -> str | None:
+        """A `carry_reason` of these; each is put on one line."""
+        lines = [" ".join(text.split("\n")) for text in (carried_because, *decisions)]
+        return "\n".join(lines) if any(lines) else None
+
+    @property
+    def carried_because(self) -> str:
+        """Why the stage carried what it carried; empty while it is open."""
+        return (self.carry_reason or "").partition("\n")[0]
+
+    @property
+    def decisions(self) -> tuple[str, ...]:
+        """What was decided about the stage beside its carry, oldest first: its noise floor, why it was stopped."""
+        return tuple((self.carry_reason or "").split("\n")[1:])
 
 
 @dataclass(frozen=True)
@@ -95,7 +111,8 @@ class TrialRecord:
         fence: grows with each grant of a lease; 0 before the first.
         ckpt_path: absolute path of the checkpoint to resume from; `ckpt_epoch` epochs are in it.
         prev_path, prev_sha, prev_epoch: the checkpoint before, used where the checksum of the newest is wrong.
-        decision: the pruner's last answer, `{"epoch": int, "prune": bool}`.
+        decision: the pruner's last answer, `{"epoch": int, "prune": bool}`, with `"pause": true` where the trial is to
+            pause there and was not promoted since; see `posestudy.ledger.paused`.
         optuna: `{"params", "distributions", "system_attrs"}` for trials of a search, else empty.
         final_*, best_*: the study's metric at the last and at the best evaluated epoch.
         duration_s: seconds of training over all attempts; peak_memory_mb: MiB, process or device.
@@ -135,6 +152,12 @@ class TrialRecord:
     provenance: Json = field(default_factory=dict)
     source: Json | None = None
     profile: Json | None = None
+
+    @property
+    def is_to_pause(self) -> bool:
+        """Whether the pruner let it give way where it stands, and nobody promoted it since."""
+        decision = self.decision or {}
+        return bool(decision.get("pause")) and self.ckpt_epoch >= int(decision["epoch"])
 
     @property
     def never_claimed(self) -> bool:
@@ -214,7 +237,9 @@ class Snapshot:
     """A study as the ledger holds it at one moment, rows in order (ordinal, number, epoch).
 
     `values` are `posestudy.ledger.value_columns.ValueColumns` where the ledger was asked for them: records made anew
-    each time. `test_uses` are the predictions of the test split, oldest first.
+    each time. `test_uses` are the predictions of the test split, oldest first. `at` is the moment by the database's
+    clock, in seconds since the epoch, of a study with a deadline; None for others. `elsewhere` are other studies of the
+    same ledger, where one of them is to be begun with.
     """
 
     study: StudyRecord
@@ -224,6 +249,8 @@ class Snapshot:
     values: Sequence[ValueRecord]
     attempts: tuple[AttemptRecord, ...]
     test_uses: tuple[SplitUse, ...] = ()
+    at: float | None = field(default=None, compare=False)
+    elsewhere: tuple[Snapshot, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -298,12 +325,23 @@ class CloseStage:
     """Close a stage whose version is still `version`, carrying `carried` for the stated reason.
 
     `carried` is None where the stage hands on what it started from and has no cell of that configuration.
+    `decisions` stand in place of those the stage has.
     """
 
     stage_id: int
     version: int
     carried: str | None
     reason: str
+    decisions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Decide:
+    """Write the decisions about a stage, open or closed, whose version is still `version`, in place of those it has."""
+
+    stage_id: int
+    version: int
+    decisions: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -327,11 +365,35 @@ class WithdrawStages:
 
 
 @dataclass(frozen=True)
+class Promote:
+    """Let the trial `uid`, which paused under `fence`, wait for a worker: it goes on from its checkpoint.
+
+    A trial that has been promoted since, even if it paused once more, is another question: nothing is applied then.
+    """
+
+    uid: str
+    fence: int
+
+
+@dataclass(frozen=True)
+class EndPaused:
+    """End every paused trial of an open stage whose version is still `version`: it is pruned where it stands.
+
+    Its final and best value are those of `metric` over the epochs it has.
+    """
+
+    stage_id: int
+    version: int
+    metric: str
+    direction: Direction
+
+
+@dataclass(frozen=True)
 class CloseStudy:
     """No further stage: the study is done."""
 
 
-Change = OpenStage | AddCells | AddSeeds | CloseStage | WithdrawStages | CloseStudy
+Change = OpenStage | AddCells | AddSeeds | Promote | EndPaused | CloseStage | Decide | WithdrawStages | CloseStudy
 
 
 @dataclass(frozen=True)

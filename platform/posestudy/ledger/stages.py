@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from posestudy.errors import LedgerError
 from posestudy.home import safe_part
-from posestudy.ledger import known, reading, schema
+from posestudy.ledger import known, paused, reading, schema
 from posestudy.ledger.claims import end_attempt
 from posestudy.ledger.clock import DatabaseClock
 from posestudy.ledger.records import (
@@ -18,9 +18,13 @@ from posestudy.ledger.records import (
     Change,
     CloseStage,
     CloseStudy,
+    Decide,
+    EndPaused,
     Json,
     NewCell,
     OpenStage,
+    Promote,
+    StageRecord,
     StudyRecord,
     WithdrawStages,
 )
@@ -109,7 +113,26 @@ class _Growth:
         if isinstance(change, AddCells):
             self._touch(change.stage_id, change.version, {})
             return self._add_cells(change.stage_id, change.cells)
+        if isinstance(change, Promote):
+            return self._promote(change)
+        if isinstance(change, EndPaused):
+            self._touch(change.stage_id, change.version, {})
+            return paused.end_of_stage(self._connection, change.stage_id, change.metric, change.direction)
+        if isinstance(change, Decide):
+            return self._decide(change)
         return self._close_stage(change)
+
+    def _decide(self, change: Decide) -> None:
+        self._touch(change.stage_id, change.version, {}, closed_too=True)
+        table = schema.stage
+        mine = table.c.id == change.stage_id
+        because = (self._connection.scalar(sa.select(table.c.carry_reason).where(mine)) or "").partition("\n")[0]
+        text = StageRecord.reasons(because, change.decisions)
+        self._connection.execute(sa.update(table).where(mine).values(carry_reason=text))
+
+    def _promote(self, change: Promote) -> None:
+        if not paused.promote(self._connection, self._study_id, change.uid, change.fence):
+            raise MovedOnError
 
     def _open_stage(self, change: OpenStage) -> None:
         table = schema.stage
@@ -138,7 +161,8 @@ class _Growth:
         known = sa.and_(table.c.stage_id == change.stage_id, table.c.name == change.carried)
         if change.carried is not None and self._connection.scalar(sa.select(table.c.id).where(known)) is None:
             raise LedgerError(f"the cell '{change.carried}', which a stage is to carry, is not in that stage")
-        settled = {"state": "closed", "carried": change.carried, "carry_reason": change.reason}
+        because = StageRecord.reasons(change.reason, change.decisions)
+        settled = {"state": "closed", "carried": change.carried, "carry_reason": because}
         self._touch(change.stage_id, change.version, settled)
 
     def _close_study(self) -> None:

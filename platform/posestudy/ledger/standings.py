@@ -67,12 +67,14 @@ class StudyStanding:
     Attributes:
         state: as `StudyRecord`'s.
         metric: ledger name of the study's metric; empty where its document names none.
+        decisions: what was decided about its stages beside their carries, each with the stage's name, in order.
     """
 
     name: str
     state: str
     metric: str
     trials: tuple[TrialStanding, ...]
+    decisions: tuple[tuple[str, str], ...] = ()
 
     @property
     def is_open(self) -> bool:
@@ -98,6 +100,24 @@ LEFT JOIN projected_run ON projected_run.trial_uid = trial.uid AND projected_run
 WHERE stage.state <> 'withdrawn' AND trial.study_id {among}
 ORDER BY trial.study_id, trial.number
 """
+
+
+_DECISIONS = """
+SELECT stage.study_id, stage.name, stage.carry_reason FROM stage
+WHERE stage.state <> 'withdrawn' AND stage.carry_reason IS NOT NULL AND stage.study_id {among}
+ORDER BY stage.study_id, stage.ordinal
+"""
+
+
+_COUNTS = """
+SELECT trial.state, count(*) FROM trial JOIN cell ON cell.id = trial.cell_id JOIN stage ON stage.id = cell.stage_id
+WHERE stage.state <> 'withdrawn' AND trial.study_id = {study} GROUP BY trial.state
+"""
+
+
+def counts(connection: sa.Connection, study_id: int) -> dict[TrialState, int]:
+    """How many trials are in each state, those of withdrawn stages left out; states without one are absent."""
+    return {_STATES[state]: count for state, count in connection.exec_driver_sql(_COUNTS.format(study=int(study_id)))}
 
 
 def of(connection: sa.Connection, name: str | None) -> list[StudyStanding]:
@@ -129,7 +149,14 @@ def _standings(dialect: str, ask: Asked, name: str | None) -> list[StudyStanding
     among = f"= {int(chosen[0][0])}" if len(chosen) == 1 else "IS NOT NULL"
     rows = ask(_TRIALS.format(epochs=field.format("cell.config", "epochs"), among=among))
     trials = {study: tuple(map(_trial, part)) for study, part in groupby(rows, key=itemgetter(0))}
-    return [StudyStanding(name, state, metric or "", trials.get(id_, ())) for id_, name, state, metric in chosen]
+    decided: dict[int, list[tuple[str, str]]] = {}
+    for study, stage, reasons in ask(_DECISIONS.format(among=among)):
+        # As `StageRecord.decisions`: the first line is why it carried what it carried.
+        decided.setdefault(study, []).extend((stage, text) for text in reasons.split("\n")[1:])
+    return [
+        StudyStanding(name, state, metric or "", trials.get(id_, ()), tuple(decided.get(id_, ())))
+        for id_, name, state, metric in chosen
+    ]
 
 
 _STATES = {str(state): state for state in TrialState}

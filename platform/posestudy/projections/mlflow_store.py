@@ -226,7 +226,7 @@ class MlflowStore:
         }
         if stage.carried:
             tags["posestudy.carried"] = stage.carried
-            tags[NOTE_TAG] = cut(f"carries {stage.carried}: {stage.carry_reason or ''}", TAG_LIMIT)
+            tags[NOTE_TAG] = cut(f"carries {stage.carried}: {stage.carried_because}", TAG_LIMIT)
         known = index.stages.get(stage.name)
         if known is not None and not known.active and rebuild:
             writer.restore(known)
