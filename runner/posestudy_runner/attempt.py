@@ -14,7 +14,7 @@ from posestudy import journal
 from posestudy.durable import is_full
 from posestudy.errors import LedgerUnavailableError
 from posestudy.ledger.records import Checkpoint, Claim, Json, NewSplitUse
-from posestudy.vocabulary import AttemptEnd, Direction, Outcome, Purpose
+from posestudy.vocabulary import AttemptEnd, Direction, Outcome, Purpose, Verdict
 from posestudy_runner.boot_clock import boot_time
 from posestudy_runner.context import PoolContext
 from posestudy_runner.gpu_seats import Seat
@@ -81,6 +81,7 @@ class Attempt:
         self._taken: str | None = None  # why the trial is no longer ours
         self._unusable: str | None = None
         self._not_now: str | None = None
+        self._paused_after: int | None = None  # the epoch after which the pruner let it give way
         self._noted_stop = False
         self._confirmed = confirmed
         self._renew_at = confirmed + context.options.lease_s / 3
@@ -365,15 +366,19 @@ class Attempt:
         """Ask the pruner, write its decision, and only then tell the trial; never ask twice for one epoch."""
         known = self._claim.trial.decision
         if known is not None and int(known["epoch"]) >= epoch:
-            prune = bool(known["prune"]) and int(known["epoch"]) == epoch
+            verdict = _verdict(known, epoch)
         else:
             snapshot = self._ledger.snapshot(self._context.study)
-            prune, memory = self._context.steering.should_prune(snapshot, self._claim.trial.uid, epoch)
-            decision = {"epoch": epoch, "prune": prune}
+            verdict, memory = self._context.steering.judge(snapshot, self._claim.trial.uid, epoch)
+            decision = {"epoch": epoch, "prune": verdict is Verdict.PRUNE}
+            if verdict is Verdict.PAUSE:
+                decision["pause"] = True
             if not self._ledger.decide(self._claim.trial.uid, self._order.fence, decision, memory):
                 self._give_up()
                 return
-        self._process.send({"type": "prune" if prune else "go", "epoch": epoch})
+        if verdict is Verdict.PAUSE:
+            self._paused_after = epoch
+        self._process.send({"type": verdict.value, "epoch": epoch})
         if self._guard is not None:
             self._guard.waits(waits=False)
 
@@ -395,6 +400,10 @@ class Attempt:
             self._release(AttemptEnd.PREEMPTED, self._not_now)
             raise NotNowError(self._not_now)
         ending = self._ending
+        if self._paused_after is not None:
+            # However the process ended after it was told: its checkpoint is in the ledger.
+            self._pause(self._paused_after, None if ending is None else ending.peak_memory_mb)
+            return
         if ending is None and out_of_time:
             ending = Ending(Outcome.TIMED_OUT, "killed: it ran past its time limit within one step")
         elif ending is None and killed_by_kernel and code in (-9, None):
@@ -409,6 +418,14 @@ class Attempt:
         else:
             tail = last_lines(self._order.paths.log, lines=5)
             self._release(AttemptEnd.LOST, f"{OWN_DEATH} ({_cause(code)})" + (f"\n{tail}" if tail else ""))
+
+    def _pause(self, epoch: int, peak_memory_mb: float | None) -> None:
+        uid, fence, why = self._claim.trial.uid, self._order.fence, paused_after(epoch)
+        done = self._insist(lambda: self._ledger.pause(uid, fence, why, peak_memory_mb=peak_memory_mb))
+        if done is False:
+            self._taken = "another worker took the trial over"
+        elif done:
+            self._progress.released(AttemptEnd.PAUSED, why)
 
     def _give_way(self, ending: Ending | None) -> None:
         why = ending.message if ending is not None and ending.message else self._context.stop.why
@@ -479,6 +496,20 @@ class Attempt:
             else:
                 stop.pause(RETRY_S)
                 patience = time.monotonic() + GIVE_UP_S
+
+
+def paused_after(epoch: int) -> str:
+    """Why an attempt ended with a pause, as a sentence for the user."""
+    return f"after epoch {epoch}, until it is among the best there"
+
+
+def _verdict(known: Json, epoch: int) -> Verdict:
+    """What an earlier answer for this epoch or a later one means for a trial that is at `epoch` once more."""
+    if int(known["epoch"]) > epoch:
+        return Verdict.GO
+    if known.get("pause"):
+        return Verdict.PAUSE
+    return Verdict.PRUNE if known["prune"] else Verdict.GO
 
 
 def _cause(code: int | None) -> str:

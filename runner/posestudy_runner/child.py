@@ -23,9 +23,12 @@ from posestudy_runner.control import Control
 from posestudy_runner.forkserver import preload_problem
 from posestudy_runner.order import TrialOrder
 from posestudy_runner.outcomes import Ending, classify, limit_memory, peak_process_memory_mb
+from posestudy_runner.ranks import Followers, ended_by
 
 UNREAD_RETRY_S = 10.0
 """Between two tries to read the order."""
+RANK_PATIENCE_S = 2.0
+"""How long after an error it may turn out that another rank is gone."""
 
 
 def entry(connection: Connection, order_path: str, preload: str | None) -> None:
@@ -48,14 +51,25 @@ def entry(connection: Connection, order_path: str, preload: str | None) -> None:
     if begun is None:
         return
     order, control = begun
-    control.listen()
-    for number in (signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(number, lambda signum, _frame: control.stop(f"signal {signal.Signals(signum).name}"))
     problem = preload_problem(preload)
     if problem is not None:
         control.say({"type": "unusable", "why": problem})
         return
-    control.end(_run(order, control))
+    if len(order.devices) > 1:
+        # Before there is another thread: a forked process has none but the one that forked it.
+        try:
+            control.followers = Followers(order, control.end)
+        except OSError as error:
+            _tell(connection, {"type": "not_now", "why": f"the ranks of the trial could not be started: {error}"})
+            return
+        control.followers.watch()
+    control.listen()
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, lambda signum, _frame: control.stop(f"signal {signal.Signals(signum).name}"))
+    ending = _run(order, control)
+    if control.followers is not None:
+        control.followers.dismiss()
+    control.end(ending)
     sys.stdout.flush()
     sys.stderr.flush()
 
@@ -118,6 +132,12 @@ def _run(order: TrialOrder, control: Control) -> Ending:
     # A signal to the whole job ends the data loaders first, and the trial fails for the want of them.
     if ending.outcome is Outcome.FAILED and (why := control.asked_to_stop()) is not None:
         return Ending(None, why, ending.peak_memory_mb)
+    # What goes wrong in one rank goes wrong in all, and the others only complain of a closed connection.
+    if ending.outcome is Outcome.FAILED and control.followers is not None:
+        loss = control.followers.lost(RANK_PATIENCE_S)
+        if loss is not None and loss.ending is None:
+            ended_by(loss)
+        return ending if loss is None or loss.ending is None else loss.ending
     return ending
 
 

@@ -34,6 +34,24 @@ MemoryOption = Annotated[
 ]
 
 
+def _engines() -> list[str]:
+    """For shell completion."""
+    from posestudy_runner.engine_names import names
+
+    return list(names())
+
+
+NotifyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--notify",
+        metavar="COMMAND",
+        envvar="POSESTUDY_NOTIFY",
+        help="Shell command to run where a stage closes, a trial fails or the study is done.",
+    ),
+]
+
+
 def launch(
     study: Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="The study file.")],
     workers: Annotated[
@@ -48,7 +66,21 @@ def launch(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Train also what an earlier stage or study of the home has trained.")
     ] = False,
-    engine: Annotated[str, typer.Option("--engine", help="Who places workers.")] = "local",
+    engine: Annotated[str, typer.Option("--engine", help="Who places workers.", autocompletion=_engines)] = "local",
+    profile: Annotated[
+        Path | None,
+        typer.Option(
+            "--profile", metavar="FILE.yaml", help="What the study's `cluster` does not say: partition, time, ..."
+        ),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            "--address",
+            metavar="HOST:PORT",
+            help="The Ray cluster for --engine ray; default: RAY_ADDRESS, else one is started on this machine.",
+        ),
+    ] = None,
     per_gpu: Annotated[
         str | None,
         typer.Option(
@@ -60,14 +92,17 @@ def launch(
     start: StartOption = "forkserver",
     lease: LeaseOption = 60.0,
     memory_limit: MemoryOption = None,
+    notify: NotifyOption = None,
 ) -> None:
     """Train every trial of a study; call it again to resume."""
-    options = replace(_options(start, lease, memory_limit), per_gpu=parse_per_gpu(per_gpu))
+    options = replace(_options(start, lease, memory_limit, notify), per_gpu=parse_per_gpu(per_gpu))
     outcomes = parse_outcomes(retry)
+    if address is not None and engine != "ray":
+        raise PoseStudyError("--address is for --engine ray")
     from posestudy_runner.launching import run_study
     from posestudy_studies.file import load
 
-    loaded = load(study, overrides or ())
+    loaded = load(study, overrides or (), profile)
     source = study.read_text(encoding="utf-8")
     code = run_study(
         loaded,
@@ -77,6 +112,7 @@ def launch(
         retry=outcomes,
         fresh=fresh,
         engine_name=engine,
+        address=address,
         options=options,
         resume_with=_same_command(),
     )
@@ -88,9 +124,10 @@ def worker(
     start: StartOption = "forkserver",
     lease: LeaseOption = 60.0,
     memory_limit: MemoryOption = None,
+    notify: NotifyOption = None,
 ) -> None:
     """Join a launched study with one worker."""
-    options = _options(start, lease, memory_limit)
+    options = _options(start, lease, memory_limit, notify)
     from posestudy_runner.launching import join_study
 
     raise typer.Exit(join_study(study, Settings.resolve(), options=options))
@@ -126,14 +163,16 @@ def parse_per_gpu(text: str | None) -> PerGpu | None:
     return int(text)
 
 
-def _options(start: str, lease: float, memory_limit: float | None) -> PoolOptions:
+def _options(start: str, lease: float, memory_limit: float | None, notify: str | None) -> PoolOptions:
     from posestudy_runner.context import PoolOptions
     from posestudy_runner.forkserver import StartMethod
 
     known = [method.value for method in StartMethod]
     if start not in known:
         raise PoseStudyError(f"--start: found '{start}', expected one of {', '.join(known)}")
-    return PoolOptions(lease_s=lease, start=start, memory_limit_mb=memory_limit)
+    if notify is not None and (not notify.strip() or "\0" in notify):
+        raise PoseStudyError(f"--notify: found {notify!r}, expected a shell command")
+    return PoolOptions(lease_s=lease, start=start, memory_limit_mb=memory_limit, notify=notify)
 
 
 def _same_command() -> str:

@@ -6,12 +6,13 @@ import hashlib
 import os
 import socket
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from posestudy.home import Home
 from posestudy.ledger import Ledger
-from posestudy.ledger.records import Json
+from posestudy.ledger.records import Json, Snapshot
 from posestudy.process_start import start_ticks
 from posestudy_runner.bell import Bell
 from posestudy_runner.display import Display
@@ -39,7 +40,10 @@ class PoolOptions:
         stop_grace_s: seconds a trial has for its step when it is asked to give way.
         disk_retry_s: seconds between two tries on a full disk.
         projects: whether to keep MLflow and Optuna's tables up to date meanwhile.
+        cores: cores that the trials on the CPU, or of all GPUs, share; None: those of this machine.
+        needs_gpu: whether to refuse to train on the CPU.
         per_gpu: trials at a time on one GPU, or `auto`; None: as many as it takes for all workers, else one.
+        notify: the user's command for what happens in the study; None: nobody is told.
         gpu_reader: what tells of GPUs; read every `gpu_sample_s` seconds where trials share them.
     """
 
@@ -52,7 +56,10 @@ class PoolOptions:
     stop_grace_s: float = 30.0
     disk_retry_s: float = 10.0
     projects: bool = True
+    cores: int | None = None
+    needs_gpu: bool = False
     per_gpu: PerGpu | None = None
+    notify: str | None = None
     gpu_reader: GpuReader = field(default_factory=Nvml)
     gpu_sample_s: float = SAMPLE_S
 
@@ -64,6 +71,7 @@ class PoolContext:
     Attributes:
         profiles: what its trials have found networks to cost, by the cost class they said it with.
         packing: who is let onto GPUs that trials share; None where none is shared.
+        seen: hears of every look at the study, to tell the user of what happened.
     """
 
     ledger: Ledger
@@ -81,6 +89,7 @@ class PoolContext:
     budget_s: float | None = None
     profiles: dict[str, Json] = field(default_factory=dict)
     packing: Packing | None = None
+    seen: Callable[[Snapshot], None] | None = None
     advancing: threading.Lock = field(default_factory=threading.Lock)
     bell: Bell = field(default_factory=Bell)
 

@@ -13,13 +13,16 @@ import time
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from posestudy.durable import is_full
 from posestudy.journal import JournalWriter
 from posestudy.ledger.records import Json
 from posestudy_runner.boot_clock import boot_time
-from posestudy_runner.outcomes import Ending, Preempted, Pruned, TimeLimit
+from posestudy_runner.outcomes import Ending, Paused, Preempted, Pruned, TimeLimit
+
+if TYPE_CHECKING:
+    from posestudy_runner.ranks import Followers
 
 Result = TypeVar("Result")
 
@@ -55,6 +58,8 @@ class Control:
         self._journal = journal
         self._disk_retry_s = disk_retry_s
         self._ends_at = None if limit_s is None else time.monotonic() + limit_s
+        self.followers: Followers | None = None
+        """The other ranks, where the trial has several."""
         self.waited_s = 0.0
         """Seconds the trial could not train, on a full disk or waiting for its worker's word; no limit counts them."""
         # Set by the listening thread alone.
@@ -132,7 +137,7 @@ class Control:
         while (left := until - time.monotonic()) > 0:
             try:
                 self._obey(self._told.get(timeout=left))
-            except (queue.Empty, Pruned):
+            except (queue.Empty, Pruned, Paused):
                 continue
             except Preempted as asked:
                 return str(asked)
@@ -142,7 +147,7 @@ class Control:
         """Raise where the trial has to end now.
 
         Raises:
-            Preempted, Pruned, TimeLimit: what it ends with.
+            Preempted, Pruned, Paused, TimeLimit: what it ends with.
         """
         with contextlib.suppress(queue.Empty):
             while True:
@@ -186,6 +191,8 @@ class Control:
             raise Preempted(str(told.get("why") or "the worker was asked to stop"))
         if told["type"] == "prune":
             raise Pruned(f"pruned after epoch {told['epoch']}")
+        if told["type"] == "pause":
+            raise Paused(f"paused after epoch {told['epoch']}")
         if told["type"] == "go":
             self._answered = int(told["epoch"])
 

@@ -35,9 +35,9 @@ def cpu_count() -> int:
     return max(1, len(os.sched_getaffinity(0)))
 
 
-def threads_per_slot(slots: int) -> int:
-    """Computing threads of one trial when `slots` trials share the cores of this machine; at least 1."""
-    return max(1, cpu_count() // max(1, slots))
+def threads_per_slot(slots: int, cores: int | None = None) -> int:
+    """Computing threads of one trial when `slots` trials share `cores` (None: those of this machine); at least 1."""
+    return max(1, (cores or cpu_count()) // max(1, slots))
 
 
 def _from_nvml() -> list[str] | None:
@@ -132,3 +132,13 @@ def devices() -> list[Device]:
 def spread(available: list[Device], slots: int) -> list[Device]:
     """The device of each of `slots` slots, dealt round robin: several share one device when more are asked for."""
     return [available[i % len(available)] for i in range(slots)]
+
+
+def grouped(available: list[Device], size: int) -> list[tuple[Device, ...]]:
+    """`available` in groups of `size` neighbours, each for one trial; those left over are in none.
+
+    A CPU is as many devices as are asked for: ranks that share its cores.
+    """
+    if available[0].is_cpu:
+        return [tuple(available[:1] * size)]
+    return [tuple(available[i : i + size]) for i in range(0, len(available) - size + 1, size)]

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
 from typing import Protocol
 
-from rich.console import Console
+from rich import box
+from rich.console import Console, JustifyMethod
 from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 _NOWHERE = suppress(OSError, SystemExit)
 """A full disk, or a reader that is gone, of which Rich makes an exit: what is said is worth less than the training."""
@@ -22,7 +24,7 @@ _NOWHERE = suppress(OSError, SystemExit)
 
 @dataclass(frozen=True)
 class SlotView:
-    """What one slot does now; `trial` None: nothing."""
+    """What one slot does now; `trial` None: nothing. `node` names its machine where there are several."""
 
     device: str
     stage: str = ""
@@ -36,6 +38,12 @@ class SlotView:
     best_epoch: int | None = None
     seconds_left: float | None = None
     note: str = ""
+    node: str = ""
+
+    @property
+    def place(self) -> str:
+        """Where it is: the device, and its machine where there are several."""
+        return f"{self.node} {self.device}".strip()
 
     def line(self, metric: str) -> str:
         """The same as a sentence of one line."""
@@ -47,7 +55,7 @@ class SlotView:
             parts.append(f"best {self.best:.4f} at {self.best_epoch}")
         if self.seconds_left is not None:
             parts.append(f"{duration(self.seconds_left)} left")
-        return "  ".join(parts)
+        return (f"{self.node}: " if self.node else "") + "  ".join(parts)
 
 
 def duration(seconds: float) -> str:
@@ -55,6 +63,40 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(max(0.0, seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+class Pace:
+    """How many of the known trials are done, and how long the others take if it goes on as since the first look."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._first: tuple[float, int] | None = None
+        self.done = self.total = 0
+
+    def look(self, done: int, total: int) -> bool:
+        """Take what is done now; true where more is than at the last look."""
+        more = self._first is not None and done > self.done
+        if self._first is None or done < self.done:
+            # Trials that are put back to run begin a new count.
+            self._first = self._clock(), done
+        self.done, self.total = done, total
+        return more
+
+    @property
+    def seconds_left(self) -> float | None:
+        """For the known trials that are not done; None before one was seen to end."""
+        if self._first is None or self.done <= self._first[1] or self.done >= self.total:
+            return None
+        began, before = self._first
+        return (self._clock() - began) / (self.done - before) * (self.total - self.done)
+
+    def sentence(self) -> str:
+        """`3 of 12 trials done, about 1:20:00 for the 9 others`; later stages may add to them."""
+        left, others = self.seconds_left, self.total - self.done
+        rest = (
+            "" if left is None else f", about {duration(left)} for the {f'{others} others' if others > 1 else 'other'}"
+        )
+        return f"{self.done} of {self.total} trials done{rest}"
 
 
 class Display(Protocol):
@@ -82,6 +124,7 @@ class LineDisplay:
     def __init__(self, console: Console, metric: str) -> None:
         self._console = console
         self._metric = metric
+        self._pace = Pace()
         self._lock = threading.Lock()
 
     def __enter__(self) -> LineDisplay:
@@ -102,7 +145,10 @@ class LineDisplay:
             self.say(view.line(self._metric))
 
     def standing(self, done: int, total: int) -> None:
-        return None
+        with self._lock:
+            more, sentence = self._pace.look(done, total), self._pace.sentence()
+        if more:
+            self.say(sentence)
 
 
 class TableDisplay:
@@ -112,7 +158,7 @@ class TableDisplay:
         self._metric = metric
         self._title = title
         self._views: dict[int, SlotView] = {}
-        self._standing = (0, 0)
+        self._pace = Pace()
         self._started = time.monotonic()
         self._lock = threading.Lock()
         self._live = Live(console=console, get_renderable=self._table, refresh_per_second=2, transient=True)
@@ -136,35 +182,43 @@ class TableDisplay:
 
     def standing(self, done: int, total: int) -> None:
         with self._lock:
-            self._standing = (done, total)
+            self._pace.look(done, total)
 
     def _table(self) -> Table:
         with self._lock:
-            views, (done, total) = dict(self._views), self._standing
+            views, standing = dict(self._views), self._pace.sentence()
         running = duration(time.monotonic() - self._started)
-        table = Table(title=f"{escape(self._title)}: {done} of {total} trials done, {running}", title_justify="left")
+        title = f"{escape(self._title)}: {standing}; running for {running}"
+        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
         for name in ("device", "stage", "trial", "cell", "epoch", self._metric, "best", "left"):
-            table.add_column(name, justify="left" if name in ("device", "stage", "cell") else "right", no_wrap=True)
+            justify: JustifyMethod = "left" if name in ("device", "stage", "cell") else "right"
+            # In a narrow terminal names give way, numbers do not.
+            table.add_column(name, justify=justify, no_wrap=name not in ("stage", "cell"))
         for slot in sorted(views):
             table.add_row(*_row(views[slot]))
         return table
 
 
-def _row(view: SlotView) -> Iterable[str]:
+def _row(view: SlotView) -> Iterable[str | Text]:
     if view.trial is None:
-        return (view.device, escape(view.note or "-"), "", "", "", "", "", "")
+        return (escape(view.place), _name(view.note or "waits for a trial"), "", "", "", "", "", "")
     best = "" if view.best is None else f"{view.best_epoch}: {view.best:.4f}"
     left = view.note or ("" if view.seconds_left is None else duration(view.seconds_left))
     return (
-        view.device,
-        escape(view.stage),
+        escape(view.place),
+        _name(view.stage),
         str(view.trial),
-        escape(f"{view.cell} (seed {view.seed})"),
+        _name(f"{view.cell} (seed {view.seed})"),
         f"{view.epoch}/{view.epochs}",
         "" if view.metric is None else f"{view.metric:.4f}",
         best,
         escape(left),
     )
+
+
+def _name(text: str) -> Text:
+    """Of one line, whatever room it gets."""
+    return Text(text, no_wrap=True, overflow="ellipsis")
 
 
 def display_for(metric: str, title: str, console: Console | None = None) -> LineDisplay | TableDisplay:

@@ -110,14 +110,14 @@ class _EpochSums:
 
 
 class _Patient:
-    """A metric's `evaluate`, which forgets what it gathered only after all is written: it may be called again."""
+    """A step of a metric, which forgets what it gathered only after all is written: it may be called again."""
 
-    def __init__(self, evaluate: Callable[[int], dict[str, Any]], control: Control) -> None:
-        self._evaluate = evaluate
+    def __init__(self, step: Callable[[Any], dict[str, Any]], control: Control) -> None:
+        self._step = step
         self._control = control
 
-    def __call__(self, size: int) -> dict[str, Any]:
-        return self._control.written(lambda: self._evaluate(size))
+    def __call__(self, given: Any) -> dict[str, Any]:
+        return self._control.written(lambda: self._step(given))
 
 
 class EpochReporter(Hook):
@@ -276,9 +276,11 @@ class EpochReporter(Hook):
 
     def _wait_for_disk(self, evaluator: Any) -> None:
         """Have what MMPose's metrics write wait for a full disk as a checkpoint does."""
+        # Of several ranks all gather the results together, once; the first one writes them.
+        step = "evaluate" if self._control.followers is None else "compute_metrics"
         for metric in evaluator.metrics:
-            if not isinstance(metric.evaluate, _Patient):
-                metric.evaluate = _Patient(metric.evaluate, self._control)
+            if not isinstance(getattr(metric, step), _Patient):
+                setattr(metric, step, _Patient(getattr(metric, step), self._control))
 
     def before_val_epoch(self, runner: Any) -> None:
         self._validating_since = time.monotonic()
@@ -307,7 +309,7 @@ class EpochReporter(Hook):
         """Keep and tell what epoch `epoch` came to, and learn whether the trial goes on.
 
         Raises:
-            NotConverged, Pruned, Preempted, TimeLimit: it does not.
+            NotConverged, Pruned, Paused, Preempted, TimeLimit: it does not.
         """
         self._keep_best(runner, epoch, evaluated)
         value = evaluated.get(self._order.metric)

@@ -18,7 +18,7 @@ from posestudy.vocabulary import METRICS, AttemptEnd, Outcome, TrialState
 from posestudy_runner import pricing, weights
 from posestudy_runner.components import VARIABLE, left_out
 from posestudy_runner.context import PoolOptions, owner_is_dead
-from posestudy_runner.display import display_for
+from posestudy_runner.display import display_for, duration
 from posestudy_runner.engines import Ended, Placement, engine
 from posestudy_runner.image_cache import ImageCache
 from posestudy_runner.packages import check_packages
@@ -41,6 +41,7 @@ def run_study(
     retry: Collection[Outcome] = (),
     fresh: bool = False,
     engine_name: str = "local",
+    address: str | None = None,
     options: PoolOptions | None = None,
     resume_with: str | None = None,
     say: Say = typer.echo,
@@ -55,6 +56,7 @@ def run_study(
         retry: put trials that ended so back to run.
         fresh: train also what another stage or study of the home has trained already.
         engine_name: who places workers.
+        address: of the cluster it connects to, where it is one that does.
         options: how the pool works.
         resume_with: the command to print when the user ends it early.
         say: where summary lines go.
@@ -81,12 +83,15 @@ def run_study(
     try:
         for line in put_study(ledger, sealed, source):
             say(line)
-        if warning := pricing.short_of_disk(_estimate(ledger, sealed, settings, workers), settings.home):
+        expected = _estimate(ledger, sealed, settings, workers)
+        say(beginning(sealed.study, expected))
+        if warning := pricing.short_of_disk(expected, settings.home):
             say(warning)
         if retry:
-            say(f"{ledger.retry(sealed.study, set(retry))} trials put back to run")
+            say(f"{_trials(ledger.retry(sealed.study, set(retry)))} put back to run")
         free_dead_leases(ledger, sealed.study)
-        ended = run(_placement(sealed, ledger, settings, workers, options or PoolOptions(), study_steering()))
+        placement = _placement(sealed, ledger, settings, workers, options or PoolOptions(), study_steering())
+        ended = run(replace(placement, address=address))
         snapshot = ledger.snapshot(sealed.study, values=False)
     finally:
         ledger.close()
@@ -110,14 +115,7 @@ def join_study(name: str, settings: Settings, *, options: PoolOptions | None = N
     """
     ledger = Ledger.open(settings.database_url, create=False)
     try:
-        document = ledger.study(name).document
-        if "baseline" not in document:
-            raise PoseStudyError(f"study '{name}' was imported without a study file: nothing of it can be trained")
-        study = Study.model_validate(document)
-        check_environment(settings.home, say)
-        check_packages(study)
-        weights.fetch(study, say)
-        placement = _placement(study, ledger, settings, 1, options or PoolOptions(), study_steering())
+        placement = joining(name, settings, ledger, options=options, workers=1, say=say)
         ended = engine("local")(placement)
         snapshot = ledger.snapshot(name, values=False)
     finally:
@@ -127,6 +125,26 @@ def join_study(name: str, settings: Settings, *, options: PoolOptions | None = N
     if ended is Ended.BY_USER:
         say(f"resume with: posestudy worker {name}")
     return exit_code(snapshot)
+
+
+def joining(
+    name: str,
+    settings: Settings,
+    ledger: Ledger,
+    *,
+    options: PoolOptions | None = None,
+    workers: int | None = None,
+    say: Say = typer.echo,
+) -> Placement:
+    """What a pool on this machine needs to work for a launched study. Raises as `join_study`."""
+    document = ledger.study(name).document
+    if "baseline" not in document:
+        raise PoseStudyError(f"study '{name}' was imported without a study file: nothing of it can be trained")
+    study = Study.model_validate(document)
+    check_environment(settings.home, say)
+    check_packages(study)
+    weights.fetch(study, say)
+    return _placement(study, ledger, settings, workers, options or PoolOptions(), study_steering())
 
 
 def check_environment(home: Home, say: Say) -> None:
@@ -245,15 +263,32 @@ def summary(snapshot: Snapshot) -> Sequence[str]:
             word = trial.outcome.value if trial.outcome else trial.state.value.lower()
             counts[word] = counts.get(word, 0) + 1
         told = ", ".join(f"{count} {word}" for word, count in sorted(counts.items()))
-        carried = f"; {stage.carry_reason}" if stage.carry_reason else ""
-        lines.append(f"{stage.name}: {len(trials)} trials ({told}){carried}")
+        carried = f"; {stage.carried_because}" if stage.carried_because else ""
+        lines.append(f"{stage.name}: {_trials(len(trials))} ({told}){carried}")
+        lines += [f"{stage.name}: {text}" for text in stage.decisions]
     failed = [t for t in snapshot.trials if t.outcome is Outcome.FAILED]
     for trial in failed:
         why = printable((trial.message or "no message").splitlines()[0])
-        lines.append(f"trial {trial.number} failed: {why} (posestudy logs {snapshot.study.name} {trial.number})")
+        command = f"posestudy logs {snapshot.study.name} {trial.number}"
+        lines.append(f"trial {trial.number} failed: {why}{'' if command in why else f' ({command})'}")
     if failed:
         lines.append("launch again with --retry failed to run them again")
     return lines
+
+
+def beginning(name: str, expected: Json) -> str:
+    """What is about to be trained, and how long it may take, by what `costs.estimate` says."""
+    if not expected["trials"]:
+        return f"study {name}: no known trial is left to train"
+    if expected["wall_hours"] is None:
+        time = "how long that takes is known after the first"
+    else:
+        time = f"about {duration(expected['wall_hours'] * 3600)} from start to end"
+    return f"study {name}: {_trials(expected['trials'])} to train, {time}; later results may add to them"
+
+
+def _trials(count: int) -> str:
+    return "1 trial" if count == 1 else f"{count} trials"
 
 
 def exit_code(snapshot: Snapshot) -> int:

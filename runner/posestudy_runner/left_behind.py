@@ -104,7 +104,7 @@ def _following(paths: AttemptPaths, frames: Sequence[Json], claim: Claim, metric
     fence, trial = int(paths.folder.name), claim.trial
     decided = int((trial.decision or {}).get("epoch", 0))
     last = int(claim.cell.config["epochs"])
-    if (trial.decision or {}).get("prune"):
+    if (trial.decision or {}).get("prune") or (trial.decision or {}).get("pause"):
         last = min(last, decided)
     chain: list[_Epoch] = []
     for frame in frames:

@@ -76,7 +76,9 @@ def measure(study: Study, trainings: Sequence[Training], home: Home, say: Callab
         MissingPieceError: nothing can be trained here.
         PoseStudyError: a class fails for another reason than memory.
     """
-    distinct = {cost_class(training): training for training in trainings}
+    # One GPU is looked at, also where a trial takes several: each of them has the same iterations.
+    alone = [training.model_copy(update={"gpus": 1, "sync_bn": "auto"}) for training in trainings]
+    distinct = {cost_class(training): training for training in alone}
     rates: list[Rate] = []
     folder = home.root / f"measure-{os.getpid()}"
     try:

@@ -35,7 +35,7 @@ def next_trial(snapshot: Snapshot, now: float) -> NextTrial | None:
     cells = {cell.id: cell for cell in snapshot.cells}
     training: set[tuple[str, int]] = set()
     for trial in sorted(snapshot.trials, key=lambda t: t.number):
-        if trial.state is TrialState.DONE:
+        if trial.state in (TrialState.PAUSED, TrialState.DONE):
             continue
         cell = cells[trial.cell_id]
         key = None if cell.training_key is None else (cell.training_key, trial.seed)

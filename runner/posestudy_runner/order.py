@@ -18,13 +18,16 @@ class TrialOrder:
     """One attempt at one trial.
 
     Attributes:
-        target: `module:function` that trains, called as `function(order, control)`.
+        target: `module:function` that trains, called as `function(order, control)`; in the other ranks of a trial on
+            several GPUs it is `follow(order, following)` of that module.
         study, training: the study document and the cell's resolved configuration.
         metric, direction: the study's metric under its ledger name, and `more` or `less`.
         epochs: epochs the cell trains for.
         folder: absolute path of the attempt folder.
         device, threads: where to compute and with how many threads; a resumed trial keeps its first thread
             count, without which its weights would differ in the last bits.
+        devices: of a trial on several GPUs, those of its ranks, `device` first; empty: it has one rank. `threads` and
+            `cores` are those of one rank.
         cores: this attempt's share of the machine's cores, as for processes that load data; what they are many or few
             changes no result. None: as many as `threads`.
         prunes: the trial waits for an answer after each evaluated epoch.
@@ -59,6 +62,7 @@ class TrialOrder:
     folder: str
     device: str
     threads: int
+    devices: tuple[str, ...] = ()
     cores: int | None = None
     prunes: bool = False
     until: int | None = None
@@ -93,6 +97,7 @@ class TrialOrder:
         document = json.loads(path.read_text(encoding="utf-8"))
         known = {one.name for one in fields(cls)}
         document["resume"] = tuple(Checkpoint(**c) for c in document["resume"])
+        document["devices"] = tuple(document.get("devices") or ())
         return cls(**{key: value for key, value in document.items() if key in known})
 
 

@@ -30,6 +30,10 @@ class Pruned(Exception):  # noqa: N818 - an ending, not an error
     """The pruner ended the trial."""
 
 
+class Paused(Exception):  # noqa: N818 - an ending, not an error
+    """The pruner let the trial give way to better ones; it may go on from here later."""
+
+
 class NotConverged(Exception):  # noqa: N818 - an ending, not an error
     """The study's metric is below the declared floor at its epoch."""
 
@@ -43,7 +47,7 @@ class Ending:
     """What a trial process says last.
 
     Attributes:
-        outcome: None where the attempt ended without ending the trial (preempted).
+        outcome: None where the attempt ended without ending the trial (preempted, paused).
         message: why, for `status`.
         peak_memory_mb: most memory taken, MiB.
         checkpoint: `{"path", "sha", "epoch"}` of what was saved in the middle of an epoch on the way out, `epoch`
@@ -113,7 +117,7 @@ def classify(
 
     Near `memory_limit_mb` also errors that name no cause, as oneDNN's, are taken for refused memory.
     """
-    if isinstance(error, Preempted):
+    if isinstance(error, (Preempted, Paused)):
         return Ending(None, str(error), peak_memory_mb)
     if isinstance(error, Pruned):
         return Ending(Outcome.PRUNED, str(error), peak_memory_mb)

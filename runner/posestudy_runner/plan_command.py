@@ -44,7 +44,7 @@ def plan(
     loaded, snapshot, snapshots = pricing.standing(file.load(study, sets or []), settings)
     supposed = matching.TableResults(loaded, matching.entries(results or []))
     known = trained_before.results(loaded, snapshots, supposed)
-    result = planned(loaded, snapshot=snapshot, results=known)
+    result = planned(loaded, snapshot=snapshot, results=known, elsewhere=snapshots)
     for row in supposed.rows:
         if row.place not in supposed.used:
             what = f"stage '{row.row.stage}' has no '{row.row.shown}' that waits for a result"
@@ -66,14 +66,14 @@ def plan(
         return
     from rich.console import Console
 
-    _show(result, Console())
+    _show(result, loaded.metric, Console())
 
 
-def _show(result: dict[str, Any], console: Console) -> None:
+def _show(result: dict[str, Any], metric: str, console: Console) -> None:
     from rich.table import Table
 
     from posestudy_studies.cells import level_text
-    from posestudy_studies.plan import joint_changes
+    from posestudy_studies.plan import joint_changes, resolvable
 
     for stage in result["stages"]:
         table = Table(title=f"{stage['name']} ({stage['design']}, carries {stage['carry']})", title_justify="left")
@@ -87,7 +87,9 @@ def _show(result: dict[str, Any], console: Console) -> None:
         console.print(table)
         if stage["carry_reason"]:
             console.print(f"carried {stage['carry_reason']}", markup=False, soft_wrap=True)
-    for text in joint_changes(result):
+        for text in stage["decisions"]:
+            console.print(text, markup=False, soft_wrap=True)
+    for text in (*resolvable(result, metric), *result["stop"], *joint_changes(result)):
         console.print(text, markup=False, soft_wrap=True)
     for text in price(result["estimate"]):
         console.print(text, markup=False, soft_wrap=True)

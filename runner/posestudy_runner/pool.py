@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import signal
 import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 import posestudy
 from posestudy.errors import MissingPieceError, PoseStudyError
 from posestudy.home import Home
 from posestudy.ledger import Ledger
 from posestudy.ledger.records import Json
-from posestudy_runner import devices, measurements
+from posestudy_runner import devices, measurements, notifying
 from posestudy_runner.attempt import GIVE_UP_S, UnusableError
 from posestudy_runner.context import PoolContext, PoolOptions
 from posestudy_runner.display import Display
+from posestudy_runner.ending_signals import told_to
 from posestudy_runner.forkserver import Starter, StartMethod
 from posestudy_runner.packing import Packing, Watch
 from posestudy_runner.packing_rules import most_per_gpu
@@ -33,8 +32,8 @@ from posestudy_runner.slots import Slot
 from posestudy_runner.steering import Steering
 from posestudy_runner.stop import Stop
 from posestudy_runner.worker import Worker
+from posestudy_studies import asked_gpus
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 _LOOK_S = 0.5
 
 
@@ -49,7 +48,7 @@ class Goal:
     budget_s: float | None = None
 
 
-class _Patience:
+class Patience:
     """How long a pool that is to end waits for workers which may hang in a call of a dead database."""
 
     def __init__(self, stop: Stop, grace_s: float) -> None:
@@ -105,7 +104,7 @@ class Pool:
         """
         projector = Projector(self._home, self._display.say)
         starter = Starter(self._start_method(), self._options.preload)
-        with self._signals(), starter:
+        with told_to(self._hear_signal), starter:
             if self._options.projects:
                 # MLflow takes as long to import as the training packages do: side by side, before anything trains.
                 projector.start()
@@ -137,14 +136,7 @@ class Pool:
             # Nothing was trained.
             projector.drain(lambda: True)
             return
-        self._display.say("bringing MLflow and Optuna's tables up to date")
-        if not projector.drain(self._impatient()):
-            self._display.say("MLflow is not up to date yet; `posestudy sync` sends the rest")
-
-    def _impatient(self) -> Callable[[], bool]:
-        """Whether the user has asked to end since now."""
-        asked = self.stop.requested
-        return lambda: self.stop.demanded or (self.stop.requested and not asked)
+        projector.send_the_rest(self.stop)
 
     def _slots(self, starter: Starter, workers: int | None) -> list[Slot]:
         """The places to train on; none where the user ended the pool before they were known."""
@@ -155,10 +147,38 @@ class Pool:
         usable = usable_devices(found, devices.cpu())
         if usable[0].is_cpu and (listed := devices.gpus()):
             self._display.say(f"{len(listed)} GPU(s) here, but this torch cannot use them: training on the CPU")
+        if usable[0].is_cpu and self._options.needs_gpu:
+            raise MissingPieceError("this torch can use no GPU, though trials are to have one; see `posestudy doctor`")
+        if (size := asked_gpus.most(self._ledger.study(self._goal.study).document)) > 1:
+            return self._shared_slots(usable, size, workers)
         places = devices.spread(usable, self._count(usable, workers))
         on_cpu = sum(place.is_cpu for place in places)
-        threads = devices.threads_per_slot(on_cpu or len(places))
+        threads = devices.threads_per_slot(on_cpu or len(places), self._options.cores)
         return [Slot(index, place, threads) for index, place in enumerate(places)]
+
+    def _shared_slots(self, usable: list[devices.Device], size: int, workers: int | None) -> list[Slot]:
+        """Slots of `size` devices each, as many as the study's largest trials take; smaller ones leave some idle.
+
+        Raises:
+            MissingPieceError: there are not so many GPUs.
+        """
+        groups = devices.grouped(usable, size)
+        if not groups:
+            raise MissingPieceError(
+                f"study '{self._goal.study}' has trials on {size} GPUs, and {len(usable)} can be used here; expected "
+                f"a machine with {size} GPUs or more, or `gpus` of at most {len(usable)} in the study"
+            )
+        if usable[0].is_cpu:
+            groups *= workers or 1
+            self._display.say(f"no GPU here: the {size} ranks of a trial share the CPU, which gives other numbers")
+        else:
+            if self._options.per_gpu not in (None, 1):
+                self._display.say(f"a trial on {size} GPUs has them to itself: --per-gpu is not heeded")
+            if idle := usable[len(groups) * size :]:
+                self._display.say(f"idle, as a trial takes {size} GPUs: {', '.join(one.name for one in idle)}")
+            groups = groups[:workers]
+        threads = devices.threads_per_slot(len(groups), self._options.cores)
+        return [Slot(index, group[0], threads, group[1:]) for index, group in enumerate(groups)]
 
     def _count(self, usable: list[devices.Device], workers: int | None) -> int:
         """How many trials at a time; where some of them share a GPU, `_packing` is made."""
@@ -223,8 +243,9 @@ class Pool:
             )
             for slot in slots
         ]
-        patience = _Patience(self.stop, self._options.stop_grace_s)
-        with self._display, self._watched():
+        patience = Patience(self.stop, self._options.stop_grace_s)
+        told = notifying.telling(self._options.notify, self._ledger, self._home, self._goal.study, self._display.say)
+        with self._display, self._watched(), told as context.seen:
             for thread in threads:
                 thread.start()
             for thread in threads:
@@ -247,6 +268,9 @@ class Pool:
             with suppress(OSError):  # a full disk, or a home that may not be written to
                 measurements.save_needs(self._home, self._packing.needs)
 
+    def _hear_signal(self, name: str) -> None:
+        self.stop.request(f"the pool got {name}")
+
     def _guarded(self, worker: Worker) -> None:
         try:
             worker.run()
@@ -255,24 +279,6 @@ class Pool:
             known = isinstance(error, PoseStudyError | UnusableError)
             if not self.stop.requested:
                 self.stop.request(str(error) if known else f"{type(error).__name__}: {error}")
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Signals end the pool while it runs: the first in good order, the second at once."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        # What is ignored stays so: `nohup` ignores the end of the terminal.
-        heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-        before = {number: signal.signal(number, self._on_signal) for number in heard}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        self.stop.request(f"the pool got {signal.Signals(number).name}")
 
 
 def git_commit() -> str | None:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import IO
 
 from posestudy.home import Home
+from posestudy_runner.stop import Stop
 
 DRAIN_S = 600.0
 KNOWN_OUTAGE_S = 20.0
@@ -118,6 +119,13 @@ class Projector:
             return f"could not be started ({self._refused})"
         code = process.wait()
         return f"ended ({signal.Signals(-code).name if code < 0 else f'exit code {code}'})"
+
+    def send_the_rest(self, stop: Stop) -> None:
+        """`drain` at the end of all training, given up where `stop` is asked for once more meanwhile."""
+        asked = stop.requested
+        self._say("bringing MLflow and Optuna's tables up to date")
+        if not self.drain(lambda: stop.demanded or (stop.requested and not asked)):
+            self._say("MLflow is not up to date yet; `posestudy sync` sends the rest")
 
     def drain(self, impatient: Callable[[], bool], timeout_s: float = DRAIN_S) -> bool:
         """Have it send the rest and leave; True where all was sent. Nothing is lost otherwise: `posestudy sync`.

@@ -21,11 +21,24 @@ from posestudy_runner.forkserver import Starter
 
 @dataclass(frozen=True)
 class Slot:
-    """A place for one trial at a time: its number in the pool, its device and how many threads a trial gets."""
+    """A place for one trial at a time.
+
+    Attributes:
+        index: its number in the pool.
+        device: where a trial trains that asks for one GPU.
+        threads: computing threads of a trial, all of its ranks together.
+        others: the devices that a trial on several GPUs takes beside `device`.
+    """
 
     index: int
     device: Device
     threads: int
+    others: tuple[Device, ...] = ()
+
+    @property
+    def devices(self) -> tuple[Device, ...]:
+        """All that a trial here may take, the first one first."""
+        return (self.device, *self.others)
 
 
 class TrialProcess:

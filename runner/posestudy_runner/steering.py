@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from posestudy.ledger.records import Change, Claim, Json, Snapshot
+from posestudy.vocabulary import Verdict
 
 
 @dataclass(frozen=True)
@@ -15,16 +16,16 @@ class Steering:
     Attributes:
         advance: the changes to make now; none when there is nothing to do.
         prunes: whether the stage of a claimed trial has a pruner to ask.
-        should_prune: the pruner's answer for a trial after an epoch, and what it must remember.
+        judge: the pruner's answer for a trial after an epoch, and what it must remember.
     """
 
     advance: Callable[[Snapshot], Sequence[Change]]
     prunes: Callable[[Claim], bool]
-    should_prune: Callable[[Snapshot, str, int], tuple[bool, Json]]
+    judge: Callable[[Snapshot, str, int], tuple[Verdict, Json]]
 
 
 def study_steering() -> Steering:
     """The real ones."""
     from posestudy_studies import advance, decider
 
-    return Steering(advance.advance, lambda claim: decider.prunes(claim.study, claim.stage), decider.should_prune)
+    return Steering(advance.advance, lambda claim: decider.prunes(claim.study, claim.stage), decider.judge)

@@ -26,7 +26,7 @@ from posestudy.durable import commit_file, sha256_file, write_text
 from posestudy.home import AttemptPaths
 from posestudy.ledger.records import Json
 from posestudy.vocabulary import Outcome, Purpose
-from posestudy_runner import averaging, evaluating, speed
+from posestudy_runner import averaging, evaluating, rank_group, speed
 from posestudy_runner.attention_model import save_attention
 from posestudy_runner.checkpoints import TrialFiles, usable
 from posestudy_runner.components import Component, in_use, left_out
@@ -38,10 +38,11 @@ from posestudy_runner.light_runner import LazyPoseVisualizer, LightRunner, Writt
 from posestudy_runner.matches import save_matches
 from posestudy_runner.network_cost import cost_class
 from posestudy_runner.order import TrialOrder
-from posestudy_runner.outcomes import Ending, NotConverged, Preempted, Pruned, classify
+from posestudy_runner.outcomes import Ending, NotConverged, Paused, Preempted, Pruned, classify
 from posestudy_runner.pictures import save_pictures
 from posestudy_runner.plugin.data_path.fast_dataset import makes_batches
 from posestudy_runner.profiling import profile
+from posestudy_runner.ranks import Followers, Following
 from posestudy_runner.split_use import split_use
 from posestudy_runner.timing import Timing
 from posestudy_studies.mmpose_config import build, source_text
@@ -63,11 +64,22 @@ def main(order: TrialOrder, control: Control) -> Ending:
     config = control.written(lambda: prepare(order))
     weights = evaluating.given(order)
     control.say({"type": "started", "provenance": provenance(order, config, evaluated=bool(weights))})
-    # It writes a log and a folder of its own.
-    runner = control.written(lambda: (LightRunner if in_use(Component.LIGHT_START) else Runner).from_cfg(config))
+    ranks = control.followers
+    if ranks is not None and weights:
+        # One process evaluates.
+        ranks.dismiss()
+        ranks = None
+    if ranks is not None:
+        rank_group.lead(config, order, ranks)
+        runner = rank_group.made(_runner_type().from_cfg, config)
+    else:
+        # It writes a log and a folder of its own.
+        runner = control.written(lambda: _runner_type().from_cfg(config))
     files = TrialFiles(order.paths, control)
     reporter = EpochReporter(order, control, files, Study.model_validate(order.study).checkpoint.min_interval_s)
     runner.register_hook(reporter, "LOWEST")
+    if ranks is not None:
+        runner.register_hook(rank_group.GoOnHook(ranks), "LOWEST")
     try:
         if weights:
             evaluating.evaluate(runner, reporter, weights)
@@ -77,6 +89,13 @@ def main(order: TrialOrder, control: Control) -> Ending:
             ending = _ended_before(order) or Ending(Outcome.COMPLETED)
     except (Pruned, NotConverged) as ended_early:
         ending = classify(ended_early)
+    except Paused as paused:
+        peak = peak_memory_mb(order.device)
+        _leave(runner, ranks)
+        # It may never go on, and is a row of the tables then.
+        _keep_matches(runner, order.paths, control, reporter.evaluated or order.last_epoch)
+        _profile(runner, order, control)
+        return classify(paused, peak_memory_mb=peak)
     except Preempted as preempted:
         saved, since = reporter.preempted, reporter.unreported_s
         return replace(
@@ -93,6 +112,7 @@ def main(order: TrialOrder, control: Control) -> Ending:
         raise
     # Of training; what follows it starts the device's count anew.
     peak = peak_memory_mb(order.device)
+    _leave(runner, ranks)
     last = order.last_epoch if reporter.evaluated is None else reporter.evaluated
     _keep_matches(runner, order.paths, control, last)
     _illustrate(runner, order.paths, in_memory=reporter.best is not None and reporter.best.epoch == last)
@@ -100,6 +120,27 @@ def main(order: TrialOrder, control: Control) -> Ending:
     _show_attention(runner, order.paths)
     _profile(runner, order, control)
     return Ending(ending.outcome, message, peak)
+
+
+def follow(order: TrialOrder, following: Following) -> None:
+    """In another rank than the first: train as it does. Nothing is written here."""
+    compute_on(order.device, order.threads, order.memory_limit_mb)
+    told = following.told()
+    config = adapted(_read_config(order), order, None if told["start"] is None else Path(told["start"]))
+    rank_group.fit(config, order)
+    rank_group.join(order, following.rank, following.port)
+    runner = rank_group.made(_runner_type().from_cfg, config)
+    runner.register_hook(rank_group.FollowingHook(order, following), "LOWEST")
+    runner.train()
+
+
+def _runner_type() -> type[Runner]:
+    return LightRunner if in_use(Component.LIGHT_START) else Runner
+
+
+def _leave(runner: Runner, ranks: Followers | None) -> None:
+    if ranks is not None:
+        rank_group.leave(runner, ranks)
 
 
 def _ended_before(order: TrialOrder) -> Ending | None:
@@ -131,9 +172,16 @@ def compute_on(device: str, threads: int, memory_limit_mb: float | None = None) 
 
 def prepare(order: TrialOrder) -> Config:
     """Write `config.py`, and change of what stock MMPose would read there what belongs to this attempt only."""
+    study, training = Study.model_validate(order.study), Training.model_validate(order.training)
+    config = written_config(study, training, order.seed, order.paths.config)
+    start = usable(order.resume)
+    return adapted(config, order, None if start is None else Path(start.path))
+
+
+def adapted(config: Config, order: TrialOrder, start: Path | None) -> Config:
+    """`config`, as the trial's `config.py` has it, changed for this attempt, which goes on from checkpoint `start`."""
     paths = order.paths
     study, training = Study.model_validate(order.study), Training.model_validate(order.training)
-    config = written_config(study, training, order.seed, paths.config)
     config.work_dir = str(paths.folder / "mmengine")
     # Ours is written at the same time, whole and with the right epoch.
     config.setdefault("default_hooks", {})["checkpoint"] = None
@@ -153,9 +201,8 @@ def prepare(order: TrialOrder) -> Config:
         # Loaded by us, who refuse what is not the whole network.
         config.load_from = None
     speed.fit(config, order)
-    start = usable(order.resume)
     if start is not None:
-        config.load_from, config.resume = start.path, True
+        config.load_from, config.resume = str(start), True
     return config
 
 
@@ -163,6 +210,16 @@ def written_config(study: Study, training: Training, seed: int, path: Path) -> C
     """Write the trial's config to `path`; the config that `Config.fromfile(path)` gives."""
     content = build(study, training, seed)
     write_text(path, source_text(study, content, seed))
+    return _config_of(content, path)
+
+
+def _read_config(order: TrialOrder) -> Config:
+    """The config that `written_config` wrote in another rank of the trial."""
+    study, training = Study.model_validate(order.study), Training.model_validate(order.training)
+    return _config_of(build(study, training, order.seed), order.paths.config)
+
+
+def _config_of(content: Json, path: Path) -> Config:
     # MMEngine formats the config anew for every checkpoint, which took longer than the epoch of a small trial;
     # `fromfile` does not hand the switch on.
     if not in_use(Component.LIGHT_START):
@@ -201,6 +258,7 @@ def provenance(order: TrialOrder, config: Config, *, evaluated: bool = False) ->
         "threads": order.threads,
         "amp_dtype": amp,
         "data_path": FAST if makes_batches(config.train_dataloader.dataset) else STOCK,
+        **({"gpus": len(order.devices)} if order.devices and not evaluated else {}),
         **({"without": ", ".join(sorted(left_out()))} if left_out() else {}),
         **({"evaluated": others} if others else {}),
         **({"device_name": torch.cuda.get_device_name(), "cuda": torch.version.cuda} if on_gpu else {}),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import cached_property
 from pathlib import Path
 
 from posestudy.errors import LedgerUnavailableError, PoseStudyError
@@ -10,7 +11,7 @@ from posestudy.home import AttemptPaths
 from posestudy.ledger.records import Claim, Json, Snapshot, TrialRecord
 from posestudy.vocabulary import AttemptEnd, Direction, Outcome, TrialState
 from posestudy_runner import admission, left_behind
-from posestudy_runner.attempt import OWN_DEATH, RETRY_S, Attempt, NotNowError
+from posestudy_runner.attempt import OWN_DEATH, RETRY_S, Attempt, NotNowError, paused_after
 from posestudy_runner.boot_clock import boot_time
 from posestudy_runner.context import PoolContext, owner_is_dead, owner_name
 from posestudy_runner.display import SlotView
@@ -20,6 +21,8 @@ from posestudy_runner.image_cache import ImageCache
 from posestudy_runner.order import TrialOrder, checkpoints
 from posestudy_runner.progress import Progress
 from posestudy_runner.slots import Slot
+from posestudy_studies import deadlines, stop_rules, warm_start
+from posestudy_studies.asked_gpus import gpus_of
 from posestudy_studies.spec import STOCK
 
 MOST_LOSSES = 3
@@ -39,7 +42,7 @@ def advance_once(context: PoolContext) -> Snapshot:
         snapshot = context.ledger.snapshot(context.study)
         if snapshot.study.state == "closed":
             return snapshot
-        changes = context.steering.advance(snapshot)
+        changes = context.steering.advance(_with_known(context, snapshot))
         if not changes:
             return snapshot
         context.ledger.apply(snapshot.study.id, changes, document=snapshot.study.document)
@@ -47,6 +50,15 @@ def advance_once(context: PoolContext) -> Snapshot:
         f"study '{context.study}' does not settle: {APPLY_TRIES} times in a row its next step could not be applied; "
         "if no other worker is changing it, this is a mistake in posestudy, please report it"
     )
+
+
+def _with_known(context: PoolContext, snapshot: Snapshot) -> Snapshot:
+    """The study with the other ones that a search of it is about to begin with."""
+    names = warm_start.wanted(snapshot)
+    if not names:
+        return snapshot
+    there = {study.name for study in context.ledger.studies()}
+    return replace(snapshot, elsewhere=tuple(context.ledger.snapshot(n, values=False) for n in names if n in there))
 
 
 class Worker:
@@ -72,7 +84,7 @@ class Worker:
         context = self._context
         while not context.stop.requested:
             try:
-                if self._budget_is_spent():
+                if self._is_halted():
                     return
                 asked, heard = boot_time(), context.bell.rung
                 granted = admission.claim(context, self._slot, self._owner)
@@ -80,7 +92,7 @@ class Worker:
                     self._try_seated(granted.claim, asked, granted.seat)
                     # Others may wait for its weights, for its place, or for the end of its stage.
                     context.bell.ring()
-                    self._show_standing(context.ledger.snapshot(context.study, values=False))
+                    self._show_progress()
                 elif granted.held_back is not None:
                     self._idle(granted.held_back)
                     context.bell.sleep(context.options.poll_s, context.stop, heard)
@@ -93,25 +105,50 @@ class Worker:
                 self._idle(f"the ledger cannot be reached: {error}")
                 context.stop.pause(RETRY_S)
 
+    def _show_progress(self) -> None:
+        context = self._context
+        if context.seen is not None:
+            self._show_standing(context.ledger.snapshot(context.study, values=False))
+            return
+        # After every trial: reading ten thousand of them to count them would be most of what a ledger has to do.
+        counts = context.ledger.counts(context.study)
+        context.display.standing(counts.get(TrialState.DONE, 0), sum(counts.values()))
+        self._idle()
+
     def _show_standing(self, snapshot: Snapshot) -> int:
+        if self._context.seen is not None:
+            self._context.seen(snapshot)
         done = sum(trial.state is TrialState.DONE for trial in snapshot.trials)
         self._context.display.standing(done, len(snapshot.trials))
         self._idle()
         return done
 
-    def _budget_is_spent(self) -> bool:
-        """Whether the study's device hours are used up: then no further trial is started, and the study stays open."""
-        budget_s = self._context.budget_s
-        if budget_s is None:
+    def _is_halted(self) -> bool:
+        """Whether the study's device hours are used up or its deadline has passed: then no further trial is started.
+
+        The study stays open; why nothing starts is written down with its stage.
+        """
+        context = self._context
+        if context.budget_s is None and not self._has_deadline:
             return False
-        trials = self._context.ledger.snapshot(self._context.study, values=False).trials
-        spent_s = sum(trial.duration_s or 0.0 for trial in trials if trial.source is None)
-        waiting = any(trial.state is not TrialState.DONE for trial in trials)
-        if spent_s < budget_s or not waiting:
+        snapshot = context.ledger.snapshot(context.study, values=False)
+        if all(trial.state is TrialState.DONE for trial in snapshot.trials):
             return False
-        hours = f"{spent_s / 3600:.2g} of {budget_s / 3600:.2g} device hours"
-        self._context.display.say(f"budget spent ({hours}): no further trial starts; raise budget.gpu_hours to go on")
+        spent_s = stop_rules.spent_s(snapshot)
+        if context.budget_s is not None and spent_s >= context.budget_s:
+            hours = f"{spent_s / 3600:.2g} of {context.budget_s / 3600:.2g} device hours"
+            why, what = f"budget spent ({hours})", "raise budget.gpu_hours to go on"
+        elif (late := stop_rules.past_deadline(snapshot)) is not None:
+            why, what = late, "move budget.deadline to go on"
+        else:
+            return False
+        advance_once(context)
+        context.display.say(f"{why}: no further trial starts; {what}")
         return True
+
+    @cached_property
+    def _has_deadline(self) -> bool:
+        return deadlines.of(self._context.ledger.study(self._context.study).document) is not None
 
     def _idle(self, note: str = "") -> None:
         self._context.display.show(self._slot.index, SlotView(device=self._slot.device.name, note=note))
@@ -129,6 +166,7 @@ class Worker:
             if after.study.state == "closed":
                 return True
             moved = len(after.trials) != len(before.trials) or len(after.stages) != len(before.stages)
+            moved = moved or _paused(after) != _paused(before)
             if moved:
                 context.bell.ring()
             self._free_the_dead(after)
@@ -157,6 +195,14 @@ class Worker:
         if adopted is None:
             return
         claim = adopted
+        if claim.trial.is_to_pause and context.steering.prunes(claim):
+            # Its worker died between the pruner's word and the pause.
+            context.ledger.pause(claim.trial.uid, claim.trial.fence, paused_after(claim.trial.ckpt_epoch))
+            return
+        if (gpus := gpus_of(claim.cell.config)) > len(self._slot.devices):
+            why = f"trial {claim.trial.number} takes {gpus} GPUs, and a slot of this pool has {len(self._slot.devices)}"
+            context.ledger.release(claim.trial.uid, claim.trial.fence, AttemptEnd.PREEMPTED, f"not begun: {why}")
+            raise PoseStudyError(f"{why}: the study was edited since the pool began; start it anew")
         order = self.order(claim, None if seat is None else seat.cores)
         if seat is not None:
             seat.trains = order.evaluate is None and order.epochs > 0
@@ -214,8 +260,9 @@ class Worker:
     def order(self, claim: Claim, cores: int | None = None) -> TrialOrder:
         """What the trial process is asked to do for `claim`, with `cores` cores (None: the slot's threads)."""
         context, trial = self._context, claim.trial
-        cores = self._slot.threads if cores is None else cores
-        decision = trial.decision or {}
+        gpus = gpus_of(claim.cell.config)
+        cores = max(1, self._slot.threads // gpus) if cores is None else cores
+        decision, evaluate = trial.decision or {}, self._trained_alike(claim)
         begun = _begun(trial)
         known_threads = begun.get("threads")
         floor = claim.study.document.get("floor")
@@ -237,14 +284,16 @@ class Worker:
             epochs=int(claim.cell.config["epochs"]),
             folder=str(context.home.attempt(claim.study.name, trial.number, trial.fence).folder),
             device=self._slot.device.name,
+            devices=tuple(device.name for device in self._slot.devices[:gpus]) if gpus > 1 else (),
             threads=int(known_threads) if known_threads else cores,
             cores=cores,
-            prunes=context.steering.prunes(claim),
+            # What only evaluates weights that are there has nothing to save by ending early.
+            prunes=evaluate is None and context.steering.prunes(claim),
             until=below[0] if below else pruned,
             floor=floor,
             missed=below[1] if below else None,
             resume=checkpoints(claim),
-            evaluate=self._trained_alike(claim),
+            evaluate=evaluate,
             used_s=trial.duration_s or 0.0,
             limit_s=context.trial_limit_s,
             memory_limit_mb=context.options.memory_limit_mb,
@@ -253,6 +302,10 @@ class Worker:
             profiles=dict(context.profiles),
             images=str(cache) if (cache := ImageCache.resolve(context.home).folder) else None,
         )
+
+
+def _paused(snapshot: Snapshot) -> set[str]:
+    return {trial.uid for trial in snapshot.trials if trial.state is TrialState.PAUSED}
 
 
 def _begun(trial: TrialRecord) -> Json:

@@ -65,7 +65,7 @@ def take(order: TrialOrder, mb: float, busy: float) -> None:
     Raises:
         RuntimeError: there is not so much left.
     """
-    folder = Path(order.training["gpus"]) / order.device
+    folder = Path(order.training["gpu_folder"]) / order.device
     with _locked(folder):
         others = sum(held for pid, (held, _) in _holders(folder).items() if pid != os.getpid())
         total = float((folder.parent / "total_mb").read_text())
@@ -76,7 +76,7 @@ def take(order: TrialOrder, mb: float, busy: float) -> None:
 
 def company(order: TrialOrder) -> int:
     """How many trials compute on the order's GPU, this one included."""
-    return sum(pid != STRANGER for pid in _holders(Path(order.training["gpus"]) / order.device))
+    return sum(pid != STRANGER for pid in _holders(Path(order.training["gpu_folder"]) / order.device))
 
 
 def wait_for_company(order: TrialOrder, wanted: int, limit_s: float = 60.0) -> None:

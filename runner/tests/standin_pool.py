@@ -19,7 +19,7 @@ from rich.console import Console
 from posestudy.home import Home
 from posestudy.ledger import Ledger
 from posestudy.ledger.records import Change, Claim, CloseStage, CloseStudy, NewCell, OpenStage, Snapshot, TrialRecord
-from posestudy.vocabulary import TrialState
+from posestudy.vocabulary import TrialState, Verdict
 from posestudy_runner.context import PoolOptions
 from posestudy_runner.devices import Device
 from posestudy_runner.display import LineDisplay
@@ -51,8 +51,8 @@ def new_cell(name: str, config: dict[str, Any]) -> NewCell:
     return NewCell(name, name, "", key, {}, {"epochs": 4, **config}, tuple(config.get("seeds", [0])))
 
 
-def never(snapshot: Snapshot, uid: str, epoch: int) -> tuple[bool, dict[str, Any]]:
-    return False, {}
+def never(snapshot: Snapshot, uid: str, epoch: int) -> tuple[Verdict, dict[str, Any]]:
+    return Verdict.GO, {}
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,8 @@ import re
 
 from rich.console import Console
 
-from posestudy_runner.display import LineDisplay, SlotView, TableDisplay, display_for, duration
+from posestudy_runner.display import LineDisplay, Pace, SlotView, TableDisplay, display_for, duration
+from posestudy_runner.launching import beginning
 
 VIEW = SlotView(
     device="cuda:0",
@@ -59,3 +60,38 @@ def test_in_a_terminal_there_is_a_table_and_events_above_it() -> None:
     parts = ["study s: 3 of 12 trials done", "lr [a]", "5/20", "0.2500", "4: 0.3000", "1:01:40", "cuda:1"]
     for part in (*parts, "trial 6 completed"):
         assert part in text
+
+
+def test_the_pace_tells_how_long_the_known_trials_still_take() -> None:
+    now = [100.0]
+    pace = Pace(lambda: now[0])
+    # What was done before counts, what it took does not.
+    assert [pace.look(2, 8), pace.sentence()] == [False, "2 of 8 trials done"]
+    now[0] += 60.0
+    assert [pace.look(4, 8), pace.sentence()] == [True, "4 of 8 trials done, about 2:00 for the 4 others"]
+    now[0] += 60.0
+    assert [pace.look(4, 12), pace.seconds_left] == [False, 480.0]
+    pace.look(11, 12)
+    assert pace.sentence().endswith("for the other")
+    # Put back to run, a new stage, the end: no time is told that nothing was learnt about.
+    assert [pace.look(3, 12), pace.seconds_left] == [False, None]
+    assert [pace.look(12, 12), pace.sentence()] == [True, "12 of 12 trials done"]
+
+
+def test_a_log_has_a_line_where_one_more_trial_is_done() -> None:
+    output = io.StringIO()
+    with LineDisplay(Console(file=output, width=80), "coco/AP") as display:
+        for done in (1, 1, 2, 2, 3):
+            display.standing(done, 3)
+    lines = [line.split("  ")[1] for line in output.getvalue().splitlines()]
+    assert [re.sub(r"about \S+", "about T", line) for line in lines] == [
+        "2 of 3 trials done, about T for the other",
+        "3 of 3 trials done",
+    ]
+
+
+def test_a_launch_begins_with_what_it_is_about_to_train() -> None:
+    known = beginning("lr", {"trials": 12, "wall_hours": 1.5})
+    assert known == "study lr: 12 trials to train, about 1:30:00 from start to end; later results may add to them"
+    assert "1 trial to train, how long that takes" in beginning("lr", {"trials": 1, "wall_hours": None})
+    assert beginning("lr", {"trials": 0, "wall_hours": 0.0}) == "study lr: no known trial is left to train"

@@ -90,8 +90,8 @@ def test_wrong_variables_are_named_before_anything_is_done(
 
 
 def test_an_unknown_engine_names_the_known_ones() -> None:
-    with pytest.raises(PoseStudyError, match=r"'slurm', expected one of: local"):
-        engine("slurm")
+    with pytest.raises(PoseStudyError, match=r"'slrm', expected one of: local.*did you mean 'slurm'"):
+        engine("slrm")
 
 
 def test_a_worker_for_an_unknown_study_is_refused(home: Home, capsys: pytest.CaptureFixture[str]) -> None:

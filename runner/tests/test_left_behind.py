@@ -13,7 +13,7 @@ from posestudy.home import Home
 from posestudy.journal import JournalWriter
 from posestudy.ledger import Ledger
 from posestudy.ledger.records import Checkpoint, Claim
-from posestudy.vocabulary import Outcome
+from posestudy.vocabulary import Outcome, Verdict
 from posestudy_runner import left_behind
 from posestudy_runner.order import TrialOrder, checkpoints
 from posestudy_runner.outcomes import Ending
@@ -203,9 +203,9 @@ def test_a_retry_forgets_what_was_before_it(home: Home, sqlite_ledger: Ledger) -
 def test_an_epoch_the_pruner_has_not_seen_is_trained_again(home: Home, sqlite_ledger: Ledger) -> None:
     asked: list[int] = []
 
-    def at_three(snapshot: object, uid: str, epoch: int) -> tuple[bool, dict]:
+    def at_three(snapshot: object, uid: str, epoch: int) -> tuple[Verdict, dict]:
         asked.append(epoch)
-        return epoch == 3, {}
+        return Verdict.PRUNE if epoch == 3 else Verdict.GO, {}
 
     study = Standin(home, sqlite_ledger, {"a": {}}, Steering(advance, lambda claim: True, at_three))
     claim = claimed(study)

@@ -53,6 +53,19 @@ def test_a_finished_trial_frees_those_that_are_trained_alike(sqlite_ledger: Ledg
     assert (told.number, told.uid) == (6, claim.trial.uid)
 
 
+def test_nobody_waits_for_one_that_paused(sqlite_ledger: Ledger) -> None:
+    put(sqlite_ledger)
+    claims = [sqlite_ledger.claim(STUDY, "w", 60.0) for _ in range(4)]
+    first = claims[0]
+    assert first is not None
+    assert sqlite_ledger.pause(first.trial.uid, 1, "after epoch 1")
+    told, claim = expected(sqlite_ledger), sqlite_ledger.claim(STUDY, "w", 60.0)
+    assert told is not None
+    assert claim is not None
+    assert (told.number, told.uid) == (5, claim.trial.uid)
+    assert expected(sqlite_ledger) is None
+
+
 def test_a_lease_that_ran_out_frees_its_trial(sqlite_ledger: Ledger) -> None:
     put(sqlite_ledger)
     lost = sqlite_ledger.claim(STUDY, "dies", 0.01)

@@ -53,7 +53,7 @@ def make(home: Home, sqlite_ledger: Ledger, tmp_path: Path, monkeypatch: pytest.
         machine = StandinGpus(tmp_path / "gpus", **gpus)
         monkeypatch.setattr(pool, "probe", machine.probe)
         monkeypatch.setattr(devices, "cpu_count", lambda: 24)
-        made = PackedStudy(home, sqlite_ledger, {k: {"gpus": str(machine.folder), **v} for k, v in cells.items()})
+        made = PackedStudy(home, sqlite_ledger, {k: {"gpu_folder": str(machine.folder), **v} for k, v in cells.items()})
         made.gpus = machine
         return made
 

@@ -12,7 +12,7 @@ from standin_pool import METRIC, STUDY, Standin, advance, importable_standins, i
 from posestudy.errors import LedgerUnavailableError, MissingPieceError
 from posestudy.home import Home
 from posestudy.ledger import Ledger
-from posestudy.vocabulary import Outcome, TrialState
+from posestudy.vocabulary import Outcome, TrialState, Verdict
 from posestudy_runner.steering import Steering
 
 __all__ = ["importable_standins"]
@@ -84,9 +84,9 @@ def test_the_time_limit_counts_all_attempts(home: Home, sqlite_ledger: Ledger) -
 def test_the_pruner_is_asked_before_the_trial_goes_on(home: Home, sqlite_ledger: Ledger) -> None:
     asked: list[int] = []
 
-    def at_two(snapshot: object, uid: str, epoch: int) -> tuple[bool, dict]:
+    def at_two(snapshot: object, uid: str, epoch: int) -> tuple[Verdict, dict]:
         asked.append(epoch)
-        return epoch == 2, {"system_attrs": {"asked": epoch}}
+        return Verdict.PRUNE if epoch == 2 else Verdict.GO, {"system_attrs": {"asked": epoch}}
 
     study = Standin(home, sqlite_ledger, {"a": {}}, Steering(advance, lambda claim: True, at_two))
     study.pool().run(1)
@@ -99,7 +99,7 @@ def test_the_pruner_is_asked_before_the_trial_goes_on(home: Home, sqlite_ledger:
 
 
 def test_a_trial_killed_between_decision_and_end_is_not_asked_again(home: Home, sqlite_ledger: Ledger) -> None:
-    def fail(snapshot: object, uid: str, epoch: int) -> tuple[bool, dict]:
+    def fail(snapshot: object, uid: str, epoch: int) -> tuple[Verdict, dict]:
         raise AssertionError(f"asked again for epoch {epoch}")
 
     study = Standin(home, sqlite_ledger, {"a": {}}, Steering(advance, lambda claim: True, fail))

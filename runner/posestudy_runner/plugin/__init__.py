@@ -18,6 +18,7 @@ from posestudy_runner.plugin.augmentation import (  # noqa: E402
 from posestudy_runner.plugin.dataset import KeypointDataset  # noqa: E402
 from posestudy_runner.plugin.loading import understand_official_checkpoints  # noqa: E402
 from posestudy_runner.plugin.metrics import LabelledNME, PredictionFile  # noqa: E402
+from posestudy_runner.plugin.ranks import FirstRankBuffersHook  # noqa: E402
 from posestudy_runner.plugin.seeding import SeedEpochHook, SeedSample  # noqa: E402
 from posestudy_runner.plugin.transpose import HRNetS, TransPoseEncoder  # noqa: E402
 
@@ -27,6 +28,7 @@ regression.install()
 __all__ = [
     "DeviceAmpOptimWrapper",
     "EpochwiseAccumulationHook",
+    "FirstRankBuffersHook",
     "HRNetS",
     "KeypointDataset",
     "LabelledNME",

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
+from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmpose.registry import TRANSFORMS
@@ -85,8 +86,9 @@ class SeedEpochHook(Hook):
                 transform.epoch.fill_(runner.epoch)
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
-        """Seed from the epoch and the iteration within it, after the batch was loaded."""
-        seed_generators(self.seed, runner.epoch, _ITERATION, batch_idx)
+        """Seed from the epoch and the iteration within it, after the batch was loaded; each rank draws its own."""
+        rank = get_rank()
+        seed_generators(self.seed, runner.epoch, _ITERATION, batch_idx, *([rank] if rank else []))
 
 
 def _transforms(dataset: Any) -> Iterator[Any]:

@@ -1,0 +1,55 @@
+"""What engines that submit jobs ask of the ledger before, and what their jobs prepare on a node."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from posestudy.errors import PoseStudyError
+from posestudy.vocabulary import TrialState
+from posestudy_runner import image_cache
+from posestudy_runner.image_cache import network_file_system
+from posestudy_studies.cluster import Cluster
+
+if TYPE_CHECKING:
+    from posestudy_runner.engines import Placement
+
+
+def known_open_trials(placement: Placement) -> int:
+    """How many trials are not done, of all that can be known now; 0 where the study is closed."""
+    ledger, name = placement.ledger, placement.study.study
+    while (snapshot := ledger.snapshot(name)).study.state != "closed":
+        wanted = placement.steering.advance(snapshot)
+        if not wanted:
+            return sum(trial.state is not TrialState.DONE for trial in snapshot.trials)
+        ledger.apply(snapshot.study.id, wanted, document=snapshot.study.document)
+    return 0
+
+
+def check_ledger(placement: Placement) -> None:
+    """Tell of a ledger that jobs on other machines will not find.
+
+    Raises:
+        PoseStudyError: they would damage it.
+    """
+    if not placement.settings.database_url.startswith("sqlite"):
+        return
+    wanted = "POSESTUDY_DATABASE_URL may name a PostgreSQL that all nodes reach (docs/clusters.md)"
+    if kind := network_file_system(placement.home.database):
+        raise PoseStudyError(
+            f"the ledger {placement.home.database} is an SQLite file on a network file system ({kind}), which several "
+            f"machines would damage; {wanted}"
+        )
+    placement.display.say(f"the ledger is an SQLite file, which only jobs on this very machine can use; {wanted}")
+
+
+def use_disk_of_node(cluster: Cluster, say: Callable[[str], None]) -> None:
+    """Keep decoded images where `cluster.local_cache` says, with the variables of this node."""
+    if cluster.local_cache is None:
+        return
+    folder = os.path.expandvars(cluster.local_cache)
+    if "$" in folder:
+        say(f"cluster.local_cache: found {cluster.local_cache}, but this node does not have all of its variables")
+        return
+    os.environ[image_cache.FOLDER_VARIABLE] = folder

@@ -1,0 +1,161 @@
+"""The engine of Slurm clusters: a job array of workers, submitted by submitit, that need no living launcher."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from posestudy.durable import make_folder
+from posestudy.errors import MissingPieceError, PoseStudyError
+from posestudy.ledger.records import Claim
+from posestudy.printable import printable
+from posestudy.settings import masked
+from posestudy_runner.context import PoolOptions
+from posestudy_runner.engines import Ended, slurm_alone, slurm_queue, slurm_task
+from posestudy_runner.engines.jobs import check_ledger, known_open_trials
+from posestudy_studies.cluster import Cluster, Container, contained
+
+if TYPE_CHECKING:
+    from posestudy_runner.engines import Placement
+
+MOST_TASKS: Final = 256
+"""Tasks of a launch that does not say how many."""
+_OF_THE_LAUNCHER: Final = ("projects", "cores", "gpu_reader")
+"""Options of a pool that every task finds for itself."""
+
+
+def run(placement: Placement) -> Ended:
+    """Submit the tasks that the queue lacks; each is a worker that joins the study and ends when nothing is left.
+
+    Raises:
+        MissingPieceError: submitit or Slurm's commands are not installed here.
+        PoseStudyError: other machines cannot reach the ledger, or Slurm refuses the job.
+    """
+    submitit, say = _submitit(), placement.display.say
+    slurm_queue.check_commands()
+    cluster, folder = placement.study.cluster or Cluster(), placement.home.jobs(placement.study.study) / "slurm"
+    if not cluster.database:
+        slurm_alone.check_designs(placement.study)
+        slurm_alone.bring_in(placement)
+    left = known_open_trials(placement)
+    if not left:
+        say("no trial is left to run: nothing is submitted")
+        return Ended.DONE
+    make_folder(folder)
+    there = slurm_queue.tasks(set(_submitted(folder)))
+    for line in _told(there):
+        say(line)
+    claims: list[Claim | None] = []
+    if cluster.database:
+        check_ledger(placement)
+        claims += [None] * ((placement.workers or cluster.array or min(left, MOST_TASKS)) - len(there))
+    else:
+        claims += slurm_alone.reserved(placement, {task.name for task in there})
+    if claims:
+        names = _submit(submitit, placement, cluster, folder, claims)
+        slurm_alone.remember(placement, claims, names)
+        job, count = names[0].partition("_")[0], len(names)
+        say(f"submitted job {job} with {count} {'task' if count == 1 else 'tasks'}; what they say is in {folder}")
+        say(f"look at it with: squeue --job {job}; take it back with: scancel {job}")
+    if not cluster.database:
+        say(f"`posestudy sync {placement.study.study}` collects what tasks have done; launch again for what follows")
+    return Ended.ELSEWHERE
+
+
+def _submitit() -> Any:
+    try:
+        import submitit
+    except ImportError as error:
+        raise MissingPieceError("--engine slurm needs submitit: pip install 'posestudy[slurm]'") from error
+    return submitit
+
+
+def _submitted(folder: Path) -> Iterator[int]:
+    """The jobs of earlier launches: submitit names a file after each."""
+    for path in folder.glob("*_submission.sh"):
+        if found := re.fullmatch(r"(\d+)_submission\.sh", path.name):
+            yield int(found[1])
+
+
+def _told(there: list[slurm_queue.Task]) -> Iterator[str]:
+    if not there:
+        return
+    running = sum(task.runs for task in there)
+    yield f"in the queue already: {running} running and {len(there) - running} waiting tasks of this study"
+    if held := [task.name for task in there if task.is_held]:
+        yield f"Slurm holds {', '.join(held[:10])}: release them with `scontrol release {held[0]}`"
+
+
+def _submit(
+    submitit: Any, placement: Placement, cluster: Cluster, folder: Path, claims: Sequence[Claim | None]
+) -> list[str]:
+    """Submit a task for each of `claims`; their names."""
+    container = cluster.container
+    gpus = "gpu" in (cluster.gres or "")
+    python = [container.python if container else sys.executable]
+    executor = submitit.SlurmExecutor(folder, python=shlex.join(contained(python, container, gpus=gpus)))
+    executor.update_parameters(**parameters(placement, cluster))
+    options = {
+        field.name: getattr(placement.options, field.name)
+        for field in fields(PoolOptions)
+        if field.name not in _OF_THE_LAUNCHER
+    }
+    if not cluster.database:
+        # Which worker tells of an event is settled in the ledger.
+        options["notify"] = None
+    settings = placement.settings
+    same = (placement.study.study, str(settings.home.root), masked(settings.database_url), options)
+    try:
+        jobs = executor.map_array(slurm_task.work, [slurm_task.Task(*same, claim) for claim in claims])
+    except submitit.core.utils.FailedJobError as error:
+        raise PoseStudyError(f"sbatch refused the job: {printable(str(error).strip())}") from error
+    return [str(job.job_id) for job in jobs]
+
+
+def parameters(placement: Placement, cluster: Cluster) -> dict[str, Any]:
+    """What submitit writes into the head of the job script."""
+    more: dict[str, Any] = {"requeue": True, "signal": f"USR1@{cluster.signal_s}"}
+    if cluster.time_s is not None:
+        more["time"] = _clock(cluster.time_s)
+    for option in cluster.options:
+        name, equals, value = option.removeprefix("--").partition("=")
+        if not option.startswith("--") or not name:
+            raise PoseStudyError(f"cluster.options: found {option!r}, expected an option of sbatch, as --exclude=node7")
+        more[name] = value if equals else True
+    # Since Slurm 22.05 a step does not take over how many cores the job has for a task.
+    cores = [] if cluster.cpus is None else [f"--cpus-per-task={cluster.cpus}"]
+    return {
+        "job_name": cluster.job_name or placement.study.study,
+        "partition": cluster.partition,
+        "account": cluster.account,
+        "qos": cluster.qos,
+        "gres": cluster.gres,
+        # None: what the partition says; submitit itself would ask for five minutes.
+        "time": None,
+        "cpus_per_task": cluster.cpus,
+        "mem": None if cluster.mem_gb is None else f"{round(cluster.mem_gb * 1024)}M",
+        "setup": cluster.setup or None,
+        "array_parallelism": cluster.array_parallelism or (not cluster.database and placement.workers) or MOST_TASKS,
+        "stderr_to_stdout": True,
+        "wckey": None,
+        "srun_args": [*cores, *_started_by_slurm(cluster.container)],
+        "additional_parameters": more,
+    }
+
+
+def _started_by_slurm(container: Container | None) -> list[str]:
+    if container is None or container.runtime != "pyxis":
+        return []
+    mounts = [f"--container-mounts={','.join(container.mounts)}"] if container.mounts else []
+    return [f"--container-image={container.image}", *mounts]
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}"

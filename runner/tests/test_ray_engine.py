@@ -1,0 +1,393 @@
+"""`launch --engine ray` on a real cluster of several nodes, all on this machine: nodes die, results do not."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import psutil
+import pytest
+import standin_cluster
+import standin_launch
+import torch
+from same_tensors import assert_equal_tensors
+from standin_cluster import Nodes
+from standin_pool import until
+
+from posestudy.errors import MissingPieceError, PoseStudyError
+from posestudy.home import AttemptPaths, Home
+from posestudy.ledger import Ledger
+from posestudy.ledger.records import Snapshot
+from posestudy.vocabulary import AttemptEnd, Outcome, TrialState
+from posestudy_runner.context import PoolOptions
+from posestudy_runner.display import SlotView
+from posestudy_runner.engines.ray_cluster import _check_address, _ray, run
+from posestudy_runner.engines.ray_slots import Node, SlotSize, room, slot_size
+from posestudy_runner.engines.ray_worker import Errand, check_node, machine
+from posestudy_runner.engines.relayed_display import RelayedDisplay, Shown
+from posestudy_runner.pool import Goal
+from posestudy_studies.drawn_cats import draw
+
+KILLS, SEED, EPOCHS = 5, 11, 4
+STANDIN = ("standin_launch:train", "standin_preload")
+REAL = ("real_trial:main", "posestudy_runner.preload")
+YAML = """
+study: {name}
+dataset:
+  keypoints: cats
+  root: cats
+  train: {{annotations: annotations/train.json, images: images}}
+  val: {{annotations: annotations/val.json, images: images}}
+baseline:
+  model: resnet_tiny
+  input_size: [64, 64]
+  sigma: 1.0
+  epochs: {epochs}
+  batch_size: 4
+  optimizer: {{type: Adam, lr: 1.0e-3}}
+  schedule: {{warmup_iters: 3, milestones: [2]}}
+  augmentation: {{flip: {{}}, scale_rotation: {{}}}}
+  amp: true
+stages:
+  - {stage}
+"""
+GRID = "{name: only, design: grid, factors: {sigma: [1.0, 1.5, 2.0], batch_size: [2, 3, 4, 5]}}"
+ONE = "{name: only, design: variants, include_baseline: false, variants: {only: {sigma: 1.5}}}"
+
+
+class Launched:
+    """A study in a folder of its own, and the process that launches it."""
+
+    def __init__(self, folder: Path, name: str, stage: str, *, epochs: int = EPOCHS, images: int = 4) -> None:
+        self.folder = folder
+        self.name = name
+        self.home = Home(folder / "home")
+        draw(folder / "cats", train=images, val=4, seed=1, size_px=64)
+        (folder / f"{name}.yaml").write_text(YAML.format(name=name, stage=stage, epochs=epochs))
+        self.log = folder / "log"
+        # Ray's sockets lie here, and the path of a socket is short.
+        self.ray = Path(tempfile.mkdtemp(prefix="ray", dir="/tmp"))
+        self.process: subprocess.Popen[bytes]
+
+    def start(self, target: tuple[str, str], *options: str) -> None:
+        command = [sys.executable, standin_launch.__file__, *target]
+        command += ["--home", str(self.home.root), "launch", f"{self.name}.yaml", *options]
+        environment = {**os.environ, **standin_cluster.TOKEN, "PGPASSWORD": "not for trials"}
+        if "--address" not in options:
+            for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"):
+                environment.pop(name)
+            environment["RAY_TMPDIR"] = str(self.ray)
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                command, cwd=self.folder, env=environment, stdout=log, stderr=subprocess.STDOUT
+            )
+
+    def seen(self) -> Snapshot | None:
+        """The study's ledger; None before there is one."""
+        if not self.home.database.exists():
+            return None
+        with contextlib.suppress(PoseStudyError):
+            ledger = Ledger.open(f"sqlite:///{self.home.database}", create=False)
+            try:
+                return ledger.snapshot(self.name)
+            finally:
+                ledger.close()
+        return None
+
+    def snapshot(self) -> Snapshot:
+        seen = self.seen()
+        assert seen is not None, self.said
+        return seen
+
+    def epochs(self) -> int:
+        """How many epochs the ledger has; raises where the launch is over."""
+        assert self.process.poll() is None, self.said
+        seen = self.seen()
+        return 0 if seen is None else len(seen.values)
+
+    def attempt(self, number: int, fence: int) -> AttemptPaths:
+        return self.home.attempt(self.name, number, fence)
+
+    @property
+    def said(self) -> str:
+        return self.log.read_text()
+
+    def end(self) -> None:
+        """Whatever it has started goes with it."""
+        standin_cluster.end(self.process.pid)
+        self.process.wait()
+        shutil.rmtree(self.ray, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def launched(folder: Path, name: str, stage: str, **size: int) -> Iterator[Launched]:
+    folder.mkdir(exist_ok=True)
+    study = Launched(folder, name, stage, **size)
+    try:
+        yield study
+    finally:
+        if hasattr(study, "process"):
+            study.end()
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
+    with standin_cluster.started(tmp_path_factory.mktemp("cluster") / "log") as nodes:
+        yield nodes
+
+
+@pytest.fixture
+def nodes(cluster: Nodes) -> Iterator[Nodes]:
+    """The cluster, without a node at the beginning and at the end."""
+    yield cluster
+    for node in list(cluster.alive):
+        cluster.kill(node)
+
+
+def no_violations(study: Launched) -> None:
+    """Every cell has one result, every epoch the value of an undisturbed trial, and no older attempt wrote later."""
+    snapshot = study.snapshot()
+    assert snapshot.study.state == "closed"
+    cells = [(trial.cell_id, trial.seed) for trial in snapshot.trials]
+    assert len(set(cells)) == len(cells) == len(snapshot.cells)
+    for trial in snapshot.trials:
+        assert trial.outcome is Outcome.COMPLETED, trial.message
+        values = sorted((v for v in snapshot.values if v.trial_uid == trial.uid), key=lambda v: v.epoch)
+        right = {epoch: round(trial.seed + epoch / 100, 4) for epoch in range(1, EPOCHS + 1)}
+        assert {v.epoch: v.metrics["coco/AP"] for v in values} == right
+        fences = [v.fence for v in values]
+        assert fences == sorted(fences)
+        attempts = sorted((a for a in snapshot.attempts if a.trial_uid == trial.uid), key=lambda a: a.fence)
+        assert [a.fence for a in attempts] == list(range(1, trial.fence + 1))
+        assert [a.end for a in attempts[:-1]] == [AttemptEnd.LOST] * (trial.fence - 1)
+        reached = 0
+        for attempt in attempts:
+            told = [v.epoch for v in values if v.fence == attempt.fence]
+            file = study.attempt(trial.number, attempt.fence).folder / "from_epoch"
+            if file.exists():
+                assert int(file.read_text()) == reached
+            reached = max([reached, *told])
+
+
+@pytest.mark.slow
+def test_every_cell_is_finished_although_nodes_die(nodes: Nodes, tmp_path: Path) -> None:
+    schedule = random.Random(SEED)
+    for _ in range(3):
+        nodes.add()
+    with launched(tmp_path, "nodes", GRID) as study:
+        study.start(STANDIN, "--engine", "ray", "--address", nodes.address)
+        total = 12 * EPOCHS
+        hold = study.home.root / standin_launch.HOLD
+        for reached in sorted(schedule.sample(range(2, total - 12), KILLS)):
+            until(lambda reached=reached: study.epochs() >= reached, 240)
+            hold.touch()
+            nodes.kill(schedule.choice(nodes.alive), whole=schedule.random() < 0.5)
+            nodes.add()
+            hold.unlink()
+        assert study.process.wait(240) == 0, study.said
+        no_violations(study)
+        snapshot = study.snapshot()
+        ends: dict[Any, list[str]] = defaultdict(list)
+        for attempt in snapshot.attempts:
+            ends[attempt.end].append(attempt.why or "")
+        assert ends[AttemptEnd.LOST], "no kill met a trial"
+        assert "the worker is lost" in study.said
+        assert "Traceback" not in study.said
+        assert "raylet" not in study.said.lower()
+        for file in study.home.runs.rglob("seen.json"):
+            seen = json.loads(file.read_text())
+            assert not seen["ray"]
+            assert seen["folder"] == str(study.folder)
+            assert not {"RAY_AUTH_TOKEN", "PGPASSWORD"} & seen["environment"].keys()
+        assert not list(study.home.root.glob(".launched.*"))
+        # As it would with a password in it.
+        url = f"sqlite:///{study.home.database}"
+        logs = [path for path in nodes.folder.glob("ray/session_2*/logs/**/*") if path.is_file()]
+        assert any("worker" in path.name for path in logs)
+        assert not [path for path in logs if url in path.read_text(errors="replace")]
+
+
+@pytest.mark.slow
+def test_a_real_trial_whose_node_is_killed_ends_as_an_undisturbed_one(nodes: Nodes, tmp_path: Path) -> None:
+    first = nodes.add()
+    size = {"epochs": 3, "images": 96}
+    with (
+        launched(tmp_path / "killed", "killed", ONE, **size) as killed,
+        launched(tmp_path / "undisturbed", "undisturbed", ONE, **size) as undisturbed,
+    ):
+        killed.start(REAL, "--engine", "ray", "--address", nodes.address, "--workers", "1")
+        undisturbed.start(REAL, "--workers", str(os.cpu_count()))
+        until(lambda: killed.epochs() >= 1, 240)
+        nodes.kill(first)
+        nodes.add()
+        assert undisturbed.process.wait(240) == 0, undisturbed.said
+        assert killed.process.wait(240) == 0, killed.said
+        (trial,), (right,) = killed.snapshot().trials, undisturbed.snapshot().trials
+        assert [str(a.end) for a in killed.snapshot().attempts] == ["lost", "finished"], killed.said
+        assert {value.fence for value in killed.snapshot().values} == {1, 2}
+        assert trial.provenance["threads"] == right.provenance["threads"] == 1
+        final, expected = (
+            torch.load(study.attempt(one.number, one.fence).checkpoint(3), weights_only=False)
+            for study, one in ((killed, trial), (undisturbed, right))
+        )
+        assert_equal_tensors(final["state_dict"], expected["state_dict"])
+        assert_equal_tensors(final["optimizer"], expected["optimizer"])
+        assert (trial.final_value, trial.best_value) == (right.final_value, right.best_value)
+
+
+@pytest.mark.slow
+def test_a_trial_on_several_gpus_has_a_node_that_has_room_for_all_of_it(nodes: Nodes, tmp_path: Path) -> None:
+    nodes.add(cpus=1)
+    large = nodes.add(cpus=2)
+    with launched(tmp_path, "ranks", ONE) as study:
+        study.start(STANDIN, "--engine", "ray", "--address", nodes.address, "--set", "baseline.gpus=2")
+        until(lambda: study.epochs() >= 1, 240)
+        nodes.kill(large)
+        nodes.add(cpus=2)
+        assert study.process.wait(240) == 0, study.said
+        no_violations(study)
+        (trial,) = study.snapshot().trials
+        assert trial.fence == 2
+        for fence in (1, 2):
+            order = json.loads(study.attempt(1, fence).order.read_text())
+            assert (order["devices"], order["threads"]) == (["cpu", "cpu"], 1)
+            assert (study.attempt(1, fence).folder / "rank1").exists()
+
+
+@pytest.mark.slow
+def test_a_worker_with_a_gpu_does_not_train_on_the_cpu(nodes: Nodes, tmp_path: Path) -> None:
+    nodes.add(gpus=1)
+    with launched(tmp_path, "gpu", ONE) as study:
+        study.start(STANDIN, "--engine", "ray", "--address", nodes.address)
+        assert study.process.wait(240) == 2, study.said
+        assert "this torch can use no GPU" in study.said
+        assert study.snapshot().attempts == ()
+        assert "Traceback" not in study.said
+
+
+@pytest.mark.slow
+def test_a_cluster_of_its_own_listens_here_alone_and_is_gone_at_the_end(tmp_path: Path) -> None:
+    with launched(tmp_path, "own", GRID, epochs=40) as study:
+        study.start(STANDIN, "--engine", "ray", "--workers", "2")
+        until(lambda: study.epochs() >= 3, 240)
+        launcher = psutil.Process(study.process.pid)
+        family = launcher.children(recursive=True)
+        assert any("raylet" in process.name() for process in family)
+        listening = {
+            connection.laddr.ip.removeprefix("::ffff:")
+            for process in [launcher, *family]
+            for connection in process.net_connections("inet")
+            if connection.status == psutil.CONN_LISTEN
+        }
+        assert listening == {"127.0.0.1"}
+        study.process.send_signal(signal.SIGTERM)
+        assert study.process.wait(240) == 1, study.said
+        _, left = psutil.wait_procs(family, timeout=60)
+        assert left == []
+        snapshot = study.snapshot()
+        assert {trial.state for trial in snapshot.trials} == {TrialState.WAITING}
+        ended = [attempt for attempt in snapshot.attempts if attempt.end]
+        assert {str(attempt.end) for attempt in ended} == {"preempted"}
+        assert {attempt.why for attempt in ended} == {"the launcher got SIGTERM"}
+        assert len(ended) == len(snapshot.attempts)
+        assert "resume with: posestudy" in study.said
+        assert "Traceback" not in study.said
+
+
+def test_a_cluster_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with launched(tmp_path, "nowhere", ONE) as study:
+        study.start(STANDIN, "--engine", "ray", "--address", "127.0.0.1:1")
+        assert study.process.wait(240) == 2
+        assert "the Ray cluster at 127.0.0.1:1 cannot be reached" in study.said
+        assert "Traceback" not in study.said
+
+
+@pytest.mark.parametrize("address", ["ray://head:10001", "head", "head:first", ":6379"])
+def test_an_address_that_is_none_is_refused(address: str) -> None:
+    with pytest.raises(PoseStudyError, match="expected HOST:PORT"):
+        _check_address(address)
+
+
+def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingPieceError, match=r"pip install 'posestudy\[ray\]'"):
+        _ray()
+
+
+def errand(here: Path, **changed: Any) -> Errand:
+    (here / "posestudy.db").touch()
+    known = Errand(
+        home=here,
+        database_url=f"sqlite:///{here}/posestudy.db",
+        folder=here,
+        goal=Goal("nodes", "coco/AP", "more"),
+        options=PoolOptions(),
+        environment={},
+        machine=machine(),
+        sign=here / "sign",
+    )
+    return replace(known, **changed)
+
+
+def test_what_a_node_lacks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir("/")
+    check_node(errand(tmp_path))
+    assert Path.cwd() == tmp_path
+    with pytest.raises(MissingPieceError, match="expected POSESTUDY_DATABASE_URL=postgresql://"):
+        check_node(errand(tmp_path, machine="another"))
+    check_node(errand(tmp_path, machine="another", database_url="postgresql+psycopg://me:secret77@db/poses"))
+    with pytest.raises(MissingPieceError, match="cannot be seen there"):
+        check_node(errand(tmp_path, database_url=f"sqlite:///{tmp_path}/not_here.db"))
+    with pytest.raises(MissingPieceError, match="where launch was called, cannot be entered there"):
+        check_node(errand(tmp_path, folder=tmp_path / "nowhere"))
+    assert "secret77" not in repr(errand(tmp_path, database_url="postgresql://me:secret77@db/poses"))
+
+
+def test_ray_places_by_numbers() -> None:
+    with pytest.raises(PoseStudyError, match="--per-gpu auto"):
+        run(SimpleNamespace(options=PoolOptions(per_gpu="auto")))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "workers", "per_gpu", "size", "fit"),
+    [
+        ([Node(8, 0)], None, 1, SlotSize(8, 0.0), 1),
+        ([Node(8, 0)], 3, 1, SlotSize(2, 0.0), 4),
+        ([Node(8, 0), Node(4, 0)], None, 1, SlotSize(4, 0.0), 3),
+        ([Node(1, 0), Node(1, 0)], 5, 1, SlotSize(1, 0.0), 2),
+        ([Node(0, 0)], None, 1, SlotSize(1, 0.0), 1),
+        ([Node(16, 4), Node(64, 8), Node(4, 0)], None, 1, SlotSize(4, 1.0), 12),
+        ([Node(16, 4)], None, 2, SlotSize(2, 0.5), 8),
+        ([Node(16, 2)], None, 3, SlotSize(2, 1 / 3), 6),
+        ([Node(2, 4)], None, 1, SlotSize(0, 1.0), 4),
+    ],
+)
+def test_places_suit_the_smallest_node(
+    nodes: list[Node], workers: int | None, per_gpu: int, size: SlotSize, fit: int
+) -> None:
+    assert slot_size(nodes, workers, per_gpu, 1) == size
+    assert room(nodes, size) == fit
+
+
+def test_of_what_a_slot_does_only_the_last_is_relayed() -> None:
+    display = RelayedDisplay()
+    for epoch in (1, 2, 3):
+        display.show(0, SlotView("cpu", epoch=epoch), news=epoch == 2)
+    events, last = display.fetch(0)
+    assert [event.view.epoch for event in events if isinstance(event, Shown)] == [2, 3]
+    assert not last
+    display.close()
+    assert display.fetch(60) == ([], True)

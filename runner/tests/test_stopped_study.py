@@ -1,0 +1,74 @@
+"""A pool stops where a study says so, writes why and goes on where the limit is moved; a search knows what was."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from standin_pool import importable_standins
+from standin_searched import pool, searched
+
+from posestudy.home import Home
+from posestudy.ledger import Ledger
+from posestudy.vocabulary import TrialState
+from posestudy_studies.spec import Study
+
+__all__ = ["importable_standins"]
+
+PAST, FUTURE = "2020-01-01T00:00:00Z", "2120-01-01T00:00:00Z"
+
+
+def study(name: str, cells: int = 3, **more: Any) -> Study:
+    document = searched(cells).model_dump(mode="json")
+    stage = {**document["stages"][0], "pruner": {"type": "none"}, **more.pop("stage", {})}
+    document["dataset"]["fingerprint"] = "d" * 64
+    return Study.model_validate({**document, "study": name, "stages": [stage], **more})
+
+
+@pytest.mark.slow
+def test_after_its_deadline_a_pool_starts_nothing_and_a_moved_one_goes_on(home: Home, sqlite_ledger: Ledger) -> None:
+    said = io.StringIO()
+    pool(home, sqlite_ledger, study("late", budget={"deadline": PAST}), said).run(1)
+    held = sqlite_ledger.snapshot("late")
+    # Nothing was ever asked for: the stage opened without a cell.
+    assert (held.study.state, held.trials) == ("open", ())
+    [told] = held.stages[0].decisions
+    assert told == "stopped after 0 of 3 cells: the deadline has passed (2020-01-01 00:00 UTC)"
+    pool(home, sqlite_ledger, study("late", budget={"deadline": FUTURE})).run(2)
+    held = sqlite_ledger.snapshot("late")
+    assert held.study.state == "closed"
+    assert [t.state for t in held.trials] == [TrialState.DONE] * 3
+    assert held.stages[0].decisions == ()
+
+
+@pytest.mark.slow
+def test_a_waiting_trial_is_not_started_after_the_deadline(home: Home, sqlite_ledger: Ledger) -> None:
+    with_baseline = {"include_baseline": True}
+    made = study("late", stage=with_baseline, budget={"deadline": PAST})
+    said = io.StringIO()
+    pool(home, sqlite_ledger, made, said).run(2)
+    held = sqlite_ledger.snapshot("late")
+    assert [t.state for t in held.trials] == [TrialState.WAITING]
+    assert "the deadline has passed (2020-01-01 00:00 UTC): no further trial starts; move budget.deadline" in (
+        said.getvalue()
+    )
+    assert held.stages[0].decisions[0].startswith("stopped after 0 of 3 cells: the deadline has passed")
+
+
+@pytest.mark.slow
+def test_a_search_begins_with_the_trials_of_an_earlier_study_of_the_home(home: Home, sqlite_ledger: Ledger) -> None:
+    pool(home, sqlite_ledger, study("before", cells=4)).run(2)
+    before = sqlite_ledger.snapshot("before")
+    sampler = {"type": "tpe", "startup_trials": 2}
+    now = study("now", stage={"warm_start": ["before", "never"], "sampler": sampler})
+    pool(home, sqlite_ledger, now).run(2)
+    held = sqlite_ledger.snapshot("now")
+    assert held.study.state == "closed"
+    assert held.stages[0].decisions == (
+        "begins with 4 known cells: 4 of 4 of study 'before'; none of study 'never', which is not in this home",
+    )
+    known = held.trials[0].optuna["warm_start"]["known"]
+    assert {uid for row in known for uid in row["uids"]} == {t.uid for t in before.trials}
+    assert {row["value"] for row in known} == {t.final_value for t in before.trials}
+    assert len(held.cells) == 3
