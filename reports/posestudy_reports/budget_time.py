@@ -10,6 +10,7 @@ from posestudy.vocabulary import Direction, Metric, Outcome, TrialState
 from posestudy_reports import words
 from posestudy_reports.device_time import Device, device_kind
 from posestudy_reports.results import StudyResult
+from posestudy_studies.asked_gpus import gpus_of
 
 _FEWEST: Final = 6
 
@@ -73,11 +74,12 @@ def history(result: StudyResult) -> History | None:
     own = [t for t in done if t.source is None and t.ended is not None and t.outcome is not Outcome.CANCELLED]
     own.sort(key=lambda t: (t.ended or 0.0, t.number))
     better = result.metric.direction.better
+    gpus = {cell.id: gpus_of(cell.config) for cell in result.snapshot.cells}
     finishes: list[Finish] = []
     spent, best = 0.0, None
     for order, trial in enumerate(own, start=1):
         stage, cell = owners[trial.uid]
-        spent += trial.duration_s or 0.0
+        spent += (trial.duration_s or 0.0) * gpus[trial.cell_id]
         value = trial.final_value if trial.uid in counted else None
         improves = value is not None and (best is None or better(value, best))
         best = value if improves else best

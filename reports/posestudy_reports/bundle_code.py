@@ -42,9 +42,9 @@ class PlainConfig:
     starts: Mapping[str, Path]
     modules: tuple[str, ...]
 
-    def text(self, name: str) -> str:
-        """The config file; `name` is said in its first line."""
-        intro = f"# MMPose 1.x config of {name}. It is read from {FOLDER}, where {bundle_plugin.PACKAGE} lies.\n"
+    def text(self, name: str, folder: str = FOLDER) -> str:
+        """The config file; `name` is said in its first line, and the folder that its paths are relative to."""
+        intro = f"# MMPose 1.x config of {name}. It is read from {folder}, where {bundle_plugin.PACKAGE} lies.\n"
         return intro + assignments(self.values)
 
 
@@ -62,7 +62,16 @@ def plain_config(config: Path, data: Mapping[str, Any]) -> PlainConfig:
     """
     from mmengine.config import Config
 
-    values = on_stock_data_path(Config.fromfile(config, import_custom_modules=False).to_dict())
+    return plain_values(Config.fromfile(config, import_custom_modules=False).to_dict(), data, str(config))
+
+
+def plain_values(config: Mapping[str, Any], data: Mapping[str, Any], name: str) -> PlainConfig:
+    """`plain_config` of what a config file assigns; `name` is what an error calls it.
+
+    Raises:
+        PoseStudyError: see `plain_config`.
+    """
+    values = on_stock_data_path(dict(config))
     moved, starts = {_root(values, data): f"data/{safe_part(Path(str(data['root'])).name)}"}, dict[str, Path]()
 
     def place(key: str, text: str) -> str:
@@ -72,11 +81,11 @@ def plain_config(config: Path, data: Mapping[str, Any]) -> PlainConfig:
             if text == root or text.startswith(root + os.sep):
                 return posixpath.join(instead, Path(text).relative_to(root).as_posix()) if text != root else instead
         if key in ("checkpoint", "load_from"):
-            name = f"checkpoints/{safe_part(Path(text).name)}"
-            starts[name] = Path(text)
-            return name
+            start = f"checkpoints/{safe_part(Path(text).name)}"
+            starts[start] = Path(text)
+            return start
         raise PoseStudyError(
-            f"{key} of {config} is the path {text} outside the data set's folder, which an archive cannot hold"
+            f"{key} of {name} is the path {text} outside the data set's folder, which an archive cannot hold"
         )
 
     values = _mapped(values, place)
@@ -109,11 +118,18 @@ def code_files(config_name: str, config_text: str) -> dict[str, bytes]:
     Raises:
         MissingPieceError: MMPose is not installed with its tools.
     """
-    files = {f"{FOLDER}/configs/{config_name}": config_text.encode()}
-    for name in ("train.py", "test.py"):
-        files[f"{FOLDER}/tools/{name}"] = _tool(name).encode()
-    files[f"{FOLDER}/LICENSE"] = _licence()
-    return files | {f"{FOLDER}/{path}": data for path, data in bundle_plugin.vendored().items()}
+    files = {f"configs/{config_name}": config_text.encode(), **shared_files()}
+    return {f"{FOLDER}/{path}": data for path, data in files.items()}
+
+
+def shared_files() -> dict[str, bytes]:
+    """What every config needs beside MMPose, by path: MMPose's tools, its licence and the package of our additions.
+
+    Raises:
+        MissingPieceError: MMPose is not installed with its tools.
+    """
+    tools = {f"tools/{name}": _tool(name).encode() for name in ("train.py", "test.py")}
+    return {**tools, "LICENSE": _licence(), **bundle_plugin.vendored()}
 
 
 def mmpose_version() -> str:

@@ -29,10 +29,15 @@ _OF_THE_STUDY: Final = frozenset({"study", "dataset", "errors", "complexity"})
 def address(stage: StageResult, cell: CellResult, what: str) -> str:
     """`augmentation/half_body/final`; a name that is none as part of a path, or that addresses of the whole study begin
     with, is counted: `study+0`."""
+    return stage_address(stage, f"{_part(cell.cell.name, cell.cell.ordinal)}/{what}")
+
+
+def stage_address(stage: StageResult, what: str) -> str:
+    """`augmentation/resolvable`: of a number that belongs to a stage as a whole."""
     first = _part(stage.stage.name, stage.stage.ordinal)
     if first in _OF_THE_STUDY:
         first = f"{first}+{stage.stage.ordinal}"
-    return f"{first}/{_part(cell.cell.name, cell.cell.ordinal)}/{what}"
+    return f"{first}/{what}"
 
 
 def _part(name: str, ordinal: int) -> str:

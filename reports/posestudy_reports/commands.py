@@ -7,12 +7,21 @@ from typing import Annotated
 
 import typer
 
+from posestudy.commands.completion import listed
+from posestudy_reports.writers import names as format_names
+
 
 def report(
     study: Annotated[str, typer.Argument(help="Name of the study.")],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the files; made where missing.")],
     formats: Annotated[
-        str, typer.Option("--format", metavar="LIST", help="Of latex, markdown, csv, html, pdf, with commas between.")
+        str,
+        typer.Option(
+            "--format",
+            metavar="LIST",
+            help="Of latex, markdown, csv, html, pdf, with commas between.",
+            autocompletion=lambda incomplete: listed(format_names(), incomplete),
+        ),
     ] = "latex,markdown,csv,html,pdf",
     text: Annotated[
         Path | None,

@@ -8,6 +8,7 @@ from posestudy.ledger.records import TrialRecord
 from posestudy.vocabulary import TrialState
 from posestudy_reports import words
 from posestudy_reports.results import StudyResult
+from posestudy_studies.asked_gpus import gpus_of
 
 _BASIS: Final = {"history": " from earlier trials", "measured": " from measured iterations"}
 _GB: Final = 1e9
@@ -22,7 +23,10 @@ def expectation(result: StudyResult, disk_bytes: int | None) -> tuple[str, ...]:
         return ()
     basis = _BASIS.get(str(estimate.get("basis")), "")
     so_far = "" if result.snapshot.study.state == "closed" else " so far"
-    expected, took = estimate["gpu_hours"] * 3600, sum(t.duration_s or 0.0 for t in trained)
+    # As the plan counts: an hour on two GPUs is two.
+    gpus = {cell.id: gpus_of(cell.config) for cell in result.snapshot.cells}
+    expected = estimate["gpu_hours"] * 3600
+    took = sum((t.duration_s or 0.0) * gpus[t.cell_id] for t in trained)
     told = [words.count(int(estimate["trials"]), "trial"), f"{words.duration(expected)} of training"]
     real = [words.count(len(trained), "trial"), f"{words.duration(took)}{_off(took, expected)} of training"]
     wall = _wall(trained)

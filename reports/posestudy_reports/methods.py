@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from posestudy.ledger.records import TrialRecord
 from posestudy.vocabulary import TrialState
-from posestudy_reports import networks, words
+from posestudy_reports import decided, networks, words
 from posestudy_reports.cited import Sentence
 from posestudy_reports.quantities import only_evaluated
 from posestudy_reports.references import CODEC, FAMILY, LAYOUT, LOSS, OPTIMIZER, PRUNER, SAMPLER
 from posestudy_reports.results import StageResult, StudyResult, at
+from posestudy_studies.designs.sampling import Pruner, named
 
 if TYPE_CHECKING:
     from posestudy_reports.comparison import Comparison
@@ -145,6 +146,8 @@ def _optimisation(config: Config) -> Sentence | None:
     cites = [OPTIMIZER[kind]] if kind in OPTIMIZER else []
     if config.get("batch_size"):
         text += f" in batches of {config['batch_size']}"
+        if (gpus := config.get("gpus") or 1) > 1:
+            text += f" on each of {gpus} devices"
     if (config.get("accumulate") or 1) > 1:
         text += f", gradients of {config['accumulate']} batches added up for each update"
     if rate is not None:
@@ -266,12 +269,29 @@ def _stage(result: StudyResult, stage: StageResult) -> Sentence:
     if declared.get("carry", "best") == "baseline" and stage.stage.ordinal:
         how += "; it starts from the study's baseline"
     text = f"Stage {stage.stage.ordinal + 1}, {words.quoted(stage.stage.name)}, {how}{_joint(stage)}."
-    return Sentence(text, cites)
+    return Sentence(text + _paused(declared), cites)
+
+
+def _paused(declared: Mapping[str, Any]) -> str:
+    """How trials of a search pause and go on; empty where they do not."""
+    pruner = declared.get("pruner")
+    if _type(pruner) != "asha":
+        return ""
+    options = Pruner.model_validate(named(pruner))
+    first, times = words.count(options.min_epochs, "epoch"), options.reduction
+    by = " by the value forecast for its last epoch" if options.rank == "forecast" else ""
+    return (
+        f" A trial pauses at {first}, and at each rung of {times} times as many, until it is among the best 1/{times} "
+        f"of those that have reached it{by}; it then goes on from its checkpoint, and what still paused at the end of "
+        "the stage is given as pruned."
+    )
 
 
 def _searcher(sampler: str, pruner: str) -> str:
     known = {"tpe": "TPE", "gp": "Gaussian process", "qmc": "quasi-Monte Carlo", "nsgaii": "NSGA-II"}
     text = known.get(sampler, sampler)
+    if pruner == "asha":
+        return f"{text} with asynchronous successive halving"
     return text + (f" with {pruner.replace('_', ' ')} pruning" if pruner and pruner != "none" else "")
 
 
@@ -346,7 +366,7 @@ def _limits(result: StudyResult) -> list[str]:
             if budget.get(key)
         ]  # fmt: skip
         found += [f"The budget is {words.listing(limits)}."] if limits else []
-    return found
+    return [*found, *decided.rules(document)]
 
 
 def evaluation(result: StudyResult) -> tuple[Sentence, ...]:
@@ -495,7 +515,8 @@ def statistics(result: StudyResult, comparisons: Sequence[Comparison]) -> tuple[
             Sentence(f"With fewer than {FEWEST_PAIRS} pairs of seeds their range stands, which resolves nothing.")
         )
     found.append(Sentence("A difference is resolved where its intervals leave zero out; not resolved is not equal."))
-    return tuple(found)
+    floor = decided.resolvable(result)
+    return (*found, Sentence(floor)) if floor is not None else tuple(found)
 
 
 def keypoints(result: StudyResult) -> Sentence | None:

@@ -57,6 +57,13 @@ _WORKS: Final = {
         "Hyperband: A Novel Bandit-Based Approach to Hyperparameter Optimization",
         "Journal of Machine Learning Research", 2018,
     ),
+    "li2020asha": _Work(
+        "inproceedings",
+        "Li, Liam and Jamieson, Kevin and Rostamizadeh, Afshin and Gonina, Ekaterina and Ben-tzur, Jonathan "
+        "and Hardt, Moritz and Recht, Benjamin and Talwalkar, Ameet",
+        "A System for Massively Parallel Hyperparameter Tuning", "Conference on Machine Learning and Systems (MLSys)",
+        2020,
+    ),
     "hutter2014fanova": _Work(
         "inproceedings", "Hutter, Frank and Hoos, Holger and Leyton-Brown, Kevin",
         "An Efficient Approach for Assessing Hyperparameter Importance",
@@ -190,7 +197,7 @@ CODEC: Final = {"udp": "huang2020udp", "simcc": "li2022simcc"}
 LOSS: Final = {"rle": "li2021rle", "wing": "feng2018wing"}
 LAYOUT: Final = {"lspet": "johnson2011lspet", "wflw": "wu2018wflw", "coco": "lin2014coco"}
 SAMPLER: Final = {"tpe": "bergstra2011tpe"}
-PRUNER: Final = {"hyperband": "li2018hyperband"}
+PRUNER: Final = {"asha": "li2020asha", "hyperband": "li2018hyperband"}
 
 
 def reference(key: str) -> Reference:

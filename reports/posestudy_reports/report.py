@@ -163,7 +163,7 @@ class StudyReport:
 
     @cached_property
     def values(self) -> pd.DataFrame:
-        """One row per trial, epoch and metric."""
+        """One row per trial, epoch and metric, with `uid`, `mlflow_run_id`, `number`, `epoch`, `metric` and `value`."""
         from posestudy_reports.frame import values
 
         return values(self.result)

@@ -114,7 +114,7 @@ class StageResult:
         where a value it was decided by is contradicted now."""
         if any(cell.contradicted for cell in self.cells):
             return ""
-        return (self.stage.carry_reason or "").removeprefix(f"{self.stage.carried}: ").rstrip(".")
+        return self.stage.carried_because.removeprefix(f"{self.stage.carried}: ").rstrip(".")
 
     def delta(self, result: CellResult) -> float | None:
         """Mean final metric of `result` minus the baseline's; None for the baseline itself and without numbers."""
@@ -212,7 +212,7 @@ class StudyResult:
         return level
 
     def state(self, trial: TrialRecord) -> str:
-        """`out of memory`, `pruned at epoch 6`, `waiting`, `running, epoch 3`."""
+        """`out of memory`, `pruned at epoch 6`, `waiting`, `running, epoch 3`, `paused at epoch 5`."""
         last = self.values[trial.uid][-1].epoch if trial.uid in self.values else 0
         if trial.outcome in (Outcome.PRUNED, Outcome.TIMED_OUT) and (last or trial.final_epoch):
             return f"{words.OUTCOMES[trial.outcome]} at epoch {trial.final_epoch or last}"
@@ -220,6 +220,8 @@ class StudyResult:
             return "contradicted" if self.contradiction(trial) else words.OUTCOMES[trial.outcome]
         if trial.state is TrialState.RUNNING:
             return f"running, epoch {last}" if last else "running"
+        if trial.state is TrialState.PAUSED:
+            return f"paused at epoch {last}"
         return "waiting"
 
     @cached_property

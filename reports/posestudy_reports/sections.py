@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING, Final
 
-from posestudy_reports import attention, study_figures, tradeoff, tradeoff_figure, training_times, training_times_figure
+from posestudy_reports import (
+    attention,
+    pareto,
+    study_figures,
+    tradeoff,
+    tradeoff_figure,
+    training_times,
+    training_times_figure,
+    words,
+)
 from posestudy_reports import gallery as side_by_side
 from posestudy_reports.material import Material
 from posestudy_reports.results import StudyResult
@@ -100,6 +109,7 @@ def sections(material: Material) -> tuple[Section, ...]:
         *study_figures.effect_sections(material),
         *study_figures.factor_sections(material),
         Section("tradeoff", f"{result.metric.short} against cost", _tradeoffs(result)),
+        _pareto(result),
         Section("training_time", "Training time", _training_times(result)),
         *study_figures.history_sections(material),
         Section("gallery", "The same images side by side", _gallery(result, partial(pictures.predictions, study))),
@@ -123,6 +133,23 @@ def _tradeoffs(result: StudyResult) -> tuple[Chart, ...]:
         )
         for found in tradeoff.tradeoffs(result)
     )
+
+
+def _pareto(result: StudyResult) -> Section:
+    found = pareto.pareto_sets(result)
+    metric, charts = result.metric, []
+    for one in found:
+        drawn = pareto.drawable(result, one)
+        if drawn is not None:
+            vector = cache(partial(tradeoff_figure.tradeoff_figure, drawn, metric))
+            plotly = partial(tradeoff_figure.tradeoff_plotly, drawn, metric)
+            title = f"Pareto set of {words.quoted(one.stage.stage.name)}"
+            about = pareto.caption(result, one, drawn)
+            name = f"pareto_{one.stage.stage.ordinal + 1}"
+            charts.append(Chart(name, title, about, vector, plotly, wide=False, priority=35))
+    texts = tuple(pareto.sentence(result, one) for one in found)
+    tables = tuple(pareto.pareto_table(result, one) for one in found)
+    return Section("pareto", "Two objectives", tuple(charts), texts, tables)
 
 
 def _training_times(result: StudyResult) -> tuple[Chart, ...]:

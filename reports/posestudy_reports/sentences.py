@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from posestudy.vocabulary import Metric, Outcome, TrialState
-from posestudy_reports import cell_numbers, test_use, words
+from posestudy_reports import cell_numbers, decided, test_use, words
 from posestudy_reports.addressed import Number, Text, said
 from posestudy_reports.carry_reason import carry_reason, contradiction
 from posestudy_reports.comparison import NoiseFloor, noise_floor, smallest, spread_near
@@ -27,7 +27,11 @@ def summary(result: StudyResult, disk_bytes: int | None = None) -> tuple[str, ..
     if time:
         took = Number("study/duration", words.duration(time), time, "sum of durations, from the ledger", ())
         first = said("{first} Training took {took} in all, added up over trials.", first=first, took=took)
-    carried = [_carry(result, s) for s in result.stages if s.stage.carried]
+    carried = [
+        text
+        for s in result.stages
+        for text in (*((_carry(result, s),) if s.stage.carried else ()), *decided.decisions(s))
+    ]
     about = (*_origins(result), *_contested(result), *expectation(result, disk_bytes))
     used = test_use.sentence(result)
     return (first, *about, *_best(result), *carried, *_noise(result), *([used] if used else []))
@@ -56,10 +60,13 @@ def still_open(result: StudyResult) -> tuple[str, ...]:
     found = []
     running = [t.number for t in trials if t.state is TrialState.RUNNING]
     waiting = [t.number for t in trials if t.state is TrialState.WAITING]
+    paused = [t.number for t in trials if t.state is TrialState.PAUSED]
     if running:
         found.append(f"{_numbered(running)} running.")
     if waiting:
         found.append(f"{_numbered(waiting)} waiting for a worker.")
+    if paused:
+        found.append(f"{_numbered(paused)} paused for better ones.")
     if result.snapshot.study.state != "closed":
         stages = [s.stage.name for s in result.stages if s.stage.state == "open"]
         if stages:

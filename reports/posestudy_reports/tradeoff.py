@@ -170,4 +170,5 @@ _AGAINST: Final = {
     "gflops": "the multiply-adds of one image in 1e9",
     "latency": "the median latency of one image",
     "train_time": "the time of training",
+    "peak_memory": "the peak memory of training",
 }

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final, cast
 
 from posestudy.errors import NotFoundError, nearest
+from posestudy.extensions import load, offered
 from posestudy.home import safe_part
 
 if TYPE_CHECKING:
@@ -23,11 +24,26 @@ _MODULES: Final = {
     "pdf": "posestudy_reports.pdf",
 }
 FORMATS: Final = tuple(_MODULES)
+"""posestudy's own formats, which are written unless others are asked for."""
+GROUP: Final = "posestudy.writers"
+"""The group of the entry points with which other distributions add formats."""
+
+
+def names() -> tuple[str, ...]:
+    """The formats that can be asked for: posestudy's own, then those of other distributions."""
+    return tuple(dict.fromkeys((*FORMATS, *offered(GROUP))))
 
 
 def writer(name: str) -> Writer:
-    """The writer of a format; only its own module is imported. Raises as `check` does."""
+    """The writer of a format; only its own module is imported.
+
+    Raises:
+        NotFoundError: as `check` does.
+        PoseStudyError: the writer of another distribution cannot be loaded.
+    """
     check(name)
+    if name not in _MODULES:
+        return cast("Writer", load(GROUP, "format", name))
     return cast("Writer", import_module(_MODULES[name]).write)
 
 
@@ -37,9 +53,9 @@ def check(name: str) -> None:
     Raises:
         NotFoundError: no such format; names the nearest and all of them.
     """
-    if name not in _MODULES:
-        hint = nearest(name, FORMATS)
-        message = f"found the format '{name}', expected one of {', '.join(FORMATS)}{f' ({hint})' if hint else ''}"
+    if name not in names():
+        hint = nearest(name, names())
+        message = f"found the format '{name}', expected one of {', '.join(names())}{f' ({hint})' if hint else ''}"
         raise NotFoundError(message)
 
 
