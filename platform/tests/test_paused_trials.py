@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from posestudy.commands.status import as_json, as_text, exit_code
+from posestudy.errors import NotFoundError
 from posestudy.ledger import Ledger
 from posestudy.ledger.records import (
     Change,
