@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import glob
+import logging
 import os
 import secrets
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -30,6 +32,20 @@ _START_LIMIT_S = 60.0
 # Nobody pulls the plug of a test's server: only what makes a database fast to make and drop.
 _HASTY = ("fsync=off", "full_page_writes=off")
 _SETTINGS = ("wal_level=minimal", "max_wal_senders=0", "max_connections=200")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _own_training_logs() -> Iterator[None]:
+    """Log files that trainings of one module opened are not left to the next.
+
+    MMEngine writes to the current logger's files by itself, and MLflow's import closes all log files there are.
+    """
+    yield
+    known = sys.modules.get("mmengine.logging")
+    for logger in known.MMLogger._instance_dict.values() if known else ():
+        for handler in [each for each in logger.handlers if isinstance(each, logging.FileHandler)]:
+            logger.removeHandler(handler)
+            handler.close()
 
 
 Mount = Callable[[Path, str], Path]

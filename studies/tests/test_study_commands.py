@@ -94,7 +94,7 @@ def test_check_of_a_sound_study_counts(file, tmp_path, capsys):
 def test_plan_shows_cells_as_programs_expect_them(file, capsys):
     assert main(["plan", "study.yaml", "--json"]) == 0
     plan = json.loads(capsys.readouterr().out)
-    assert set(plan) == {"study", "stages", "estimate", "leaks", "joint", "combinations"}
+    assert set(plan) == {"study", "stages", "estimate", "leaks", "joint", "combinations", "noise_floor", "stop"}
     estimate = plan["estimate"]
     assert [estimate[key] for key in ("trials", "gpu_hours", "wall_hours", "disk_gb")] == [22, None, None, None]
     first, size, again, find = plan["stages"]
