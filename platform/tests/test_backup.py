@@ -508,6 +508,10 @@ def killed_after(delay_s: float, target: Callable[..., None], *arguments: object
     return process.exitcode == -signal.SIGKILL
 
 
+MOST_TRIES = 40
+"""A child may be done before its kill comes, on a machine that is faster than at the first try."""
+
+
 @pytest.mark.slow
 def test_a_kill_at_any_instant_leaves_no_half_backup_and_no_half_ledger(
     sqlite_ledger: Ledger, home: Home, tmp_path: Path
@@ -523,19 +527,21 @@ def test_a_kill_at_any_instant_leaves_no_half_backup_and_no_half_ledger(
     began = time.monotonic()
     assert not killed_after(60.0, make_in_child, home, place)
     took = time.monotonic() - began
-    for _ in range(8):
+    for _ in range(MOST_TRIES):
         kills += killed_after(took * chance.random(), make_in_child, home, place)
         with source(place) as kept:
             files = kept.manifest().files
             assert len(files) > 150
-    assert kills > 2
+        if kills == 3:
+            break
+    assert kills == 3
 
     kills = 0
     began = time.monotonic()
     target = Home.resolve(tmp_path / "first")
     assert not killed_after(60.0, restore_in_child, target, place)
     took = time.monotonic() - began
-    for index in range(6):
+    for index in range(MOST_TRIES):
         target = Home.resolve(tmp_path / f"home{index}")
         kills += killed_after(took * chance.random(), restore_in_child, target, place)
         ledger = Ledger.open(sqlite_url(target))
@@ -546,4 +552,6 @@ def test_a_kill_at_any_instant_leaves_no_half_backup_and_no_half_ledger(
             restore(target, sqlite_url(target), place)
             assert checkpoint_is_sound(ledger.snapshot(STUDY).trials[2])
         ledger.close()
-    assert kills > 1
+        if kills == 2:
+            break
+    assert kills == 2
