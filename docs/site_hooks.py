@@ -20,7 +20,7 @@ OUTSIDE = {
     "contributing.md": "CONTRIBUTING.md",
 }
 """Pages of the site whose source lies elsewhere in the repository: by their place on the site, their source."""
-_LINK = re.compile(r"(?<!!)\[(?P<text>[^\]]*)\]\((?P<target>[^)#\s]+)(?P<anchor>#[^)\s]*)?\)")
+_LINK = re.compile(r"(?P<image>!?)\[(?P<text>[^\]]*)\]\((?P<target>[^)#\s]+)(?P<anchor>#[^)\s]*)?\)")
 
 
 def on_files(files: Files, config: Any) -> Files:
@@ -45,8 +45,8 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
         meant = os.path.normpath(source.parent / target)
         if meant in pages:
             to = os.path.relpath(pages[meant], PurePosixPath(place).parent)
-            return f"[{found['text']}]({to}{found['anchor'] or ''})"
-        if not (ROOT / meant).exists() or (ROOT / meant).is_relative_to(ROOT / "docs"):
+            return f"{found['image']}[{found['text']}]({to}{found['anchor'] or ''})"
+        if found["image"] or not (ROOT / meant).exists() or (ROOT / meant).is_relative_to(ROOT / "docs"):
             return found[0]  # MkDocs tells of a link that leads nowhere
         named = "" if found["text"].strip("`") == meant else f" (`{meant}`)"
         return f"{found['text']}{named}"
