@@ -23,6 +23,7 @@ from posestudy_runner.engines import Ended, Placement, engine
 from posestudy_runner.image_cache import ImageCache
 from posestudy_runner.packages import check_packages
 from posestudy_runner.pool import Goal
+from posestudy_runner.settling import settle
 from posestudy_runner.steering import Steering, study_steering
 from posestudy_studies import edited
 from posestudy_studies.advance import advance
@@ -211,9 +212,8 @@ def put_study(ledger: Ledger, study: Study, source: str) -> Iterator[str]:
     if first is None:
         ledger.put_study(study.study, document, source)
         return
-    record = ledger.put_study(study.study, document, source, withdraw=WithdrawStages(first))
-    while wanted := advance(snapshot := ledger.snapshot(study.study)):
-        ledger.apply(record.id, wanted, document=snapshot.study.document)
+    ledger.put_study(study.study, document, source, withdraw=WithdrawStages(first))
+    settle(ledger, study.study, advance)
     kept = {trial.uid for trial in ledger.snapshot(study.study, values=False).trials}
     again = [stage.name for stage in before.stages if stage.ordinal >= first]
     stay = sum(trial.uid in kept for trial in before.trials)

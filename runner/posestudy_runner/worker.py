@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 
@@ -20,8 +20,9 @@ from posestudy_runner.gpu_seats import Seat
 from posestudy_runner.image_cache import ImageCache
 from posestudy_runner.order import TrialOrder, checkpoints
 from posestudy_runner.progress import Progress
+from posestudy_runner.settling import settle
 from posestudy_runner.slots import Slot
-from posestudy_studies import deadlines, stop_rules, warm_start
+from posestudy_studies import deadlines, stop_rules
 from posestudy_studies.asked_gpus import gpus_of
 from posestudy_studies.spec import STOCK
 
@@ -29,36 +30,11 @@ MOST_LOSSES = 3
 """So many times in a row a trial may die by itself without a new epoch before it is `failed`."""
 MOST_PATIENCE = 6
 """The pause of a machine that cannot go on grows with every try, up to so many times the first."""
-APPLY_TRIES = 100
 
 
 def advance_once(context: PoolContext) -> Snapshot:
-    """Apply all that can be decided now, and return the study after it.
-
-    Raises:
-        PoseStudyError: what is decided cannot be applied although nobody else moved the study.
-    """
-    for _ in range(APPLY_TRIES):
-        snapshot = context.ledger.snapshot(context.study)
-        if snapshot.study.state == "closed":
-            return snapshot
-        changes = context.steering.advance(_with_known(context, snapshot))
-        if not changes:
-            return snapshot
-        context.ledger.apply(snapshot.study.id, changes, document=snapshot.study.document)
-    raise PoseStudyError(
-        f"study '{context.study}' does not settle: {APPLY_TRIES} times in a row its next step could not be applied; "
-        "if no other worker is changing it, this is a mistake in posestudy, please report it"
-    )
-
-
-def _with_known(context: PoolContext, snapshot: Snapshot) -> Snapshot:
-    """The study with the other ones that a search of it is about to begin with."""
-    names = warm_start.wanted(snapshot)
-    if not names:
-        return snapshot
-    there = {study.name for study in context.ledger.studies()}
-    return replace(snapshot, elsewhere=tuple(context.ledger.snapshot(n, values=False) for n in names if n in there))
+    """`settle` the study of a pool."""
+    return settle(context.ledger, context.study, context.steering.advance)
 
 
 class Worker:

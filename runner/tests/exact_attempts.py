@@ -41,11 +41,9 @@ class Stopping(Control):
         super().check()
 
 
-def attempt(
-    study: Study, home: Home, fence: int, *, stop_at: int = 0, loaders: int, resume: Checkpoint | None
-) -> Ending:
-    mmpose_config.LOADER_WORKERS = loaders
-    order = TrialOrder(
+def order_of(study: Study, home: Home, fence: int, resume: Checkpoint | None = None) -> TrialOrder:
+    """What a worker would ask for: the baseline of `study` with one seed, on one core."""
+    return TrialOrder(
         target=TARGET,
         study_name=study.study,
         study=study.model_dump(mode="json"),
@@ -64,6 +62,13 @@ def attempt(
         threads=1,
         resume=() if resume is None else (resume,),
     )
+
+
+def attempt(
+    study: Study, home: Home, fence: int, *, stop_at: int = 0, loaders: int, resume: Checkpoint | None
+) -> Ending:
+    mmpose_config.LOADER_WORKERS = loaders
+    order = order_of(study, home, fence, resume)
     order.write()
     control = Stopping(order.paths.journal, stop_at)
     ending = trial.main(order, control)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from standin_searched import pool, searched
 from posestudy.home import Home
 from posestudy.ledger import Ledger
 from posestudy.vocabulary import TrialState
+from posestudy_runner.engines import jobs
+from posestudy_runner.steering import study_steering
 from posestudy_studies.spec import Study
 
 __all__ = ["importable_standins"]
@@ -72,3 +75,16 @@ def test_a_search_begins_with_the_trials_of_an_earlier_study_of_the_home(home: H
     assert {uid for row in known for uid in row["uids"]} == {t.uid for t in before.trials}
     assert {row["value"] for row in known} == {t.final_value for t in before.trials}
     assert len(held.cells) == 3
+
+
+@pytest.mark.slow
+def test_what_a_search_begins_with_is_known_where_jobs_are_counted_before_they_are_submitted(
+    home: Home, sqlite_ledger: Ledger
+) -> None:
+    pool(home, sqlite_ledger, study("before", cells=4)).run(2)
+    now = study("now", stage={"warm_start": ["before"], "sampler": {"type": "tpe", "startup_trials": 2}})
+    sqlite_ledger.put_study("now", now.model_dump(mode="json"), "")
+    placement: Any = SimpleNamespace(ledger=sqlite_ledger, study=now, steering=study_steering())
+    assert jobs.known_open_trials(placement) == 1
+    held = sqlite_ledger.snapshot("now")
+    assert held.stages[0].decisions == ("begins with 4 known cells: 4 of 4 of study 'before'",)

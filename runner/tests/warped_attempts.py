@@ -9,34 +9,19 @@ from typing import Any
 
 from posestudy_runner import trial  # isort: skip - the plugin first
 
+from exact_attempts import order_of
+
 from posestudy.home import Home
 from posestudy.journal import JournalWriter
 from posestudy_runner import speed
 from posestudy_runner.control import Control
-from posestudy_runner.order import TARGET, TrialOrder
+from posestudy_runner.order import TrialOrder
 from posestudy_studies.dataset import sealed
 from posestudy_studies.spec import Study
 
 
 def attempt(study: Study, home: Home, fence: int) -> None:
-    order = TrialOrder(
-        target=TARGET,
-        study_name=study.study,
-        study=study.model_dump(mode="json"),
-        training=study.baseline.model_dump(mode="json"),
-        stage="only",
-        cell="only",
-        uid="uid",
-        number=1,
-        fence=fence,
-        seed=3,
-        metric="coco/AP",
-        direction="more",
-        epochs=study.baseline.epochs,
-        folder=str(home.attempt(study.study, 1, fence).folder),
-        device="cpu",
-        threads=1,
-    )
+    order = order_of(study, home, fence)
     order.write()
     ends = Pipe()
     control = Control(ends[0], JournalWriter(order.paths.journal))

@@ -10,6 +10,7 @@ from posestudy.errors import PoseStudyError
 from posestudy.vocabulary import TrialState
 from posestudy_runner import image_cache
 from posestudy_runner.image_cache import network_file_system
+from posestudy_runner.settling import settle
 from posestudy_studies.cluster import Cluster
 
 if TYPE_CHECKING:
@@ -18,13 +19,10 @@ if TYPE_CHECKING:
 
 def known_open_trials(placement: Placement) -> int:
     """How many trials are not done, of all that can be known now; 0 where the study is closed."""
-    ledger, name = placement.ledger, placement.study.study
-    while (snapshot := ledger.snapshot(name)).study.state != "closed":
-        wanted = placement.steering.advance(snapshot)
-        if not wanted:
-            return sum(trial.state is not TrialState.DONE for trial in snapshot.trials)
-        ledger.apply(snapshot.study.id, wanted, document=snapshot.study.document)
-    return 0
+    snapshot = settle(placement.ledger, placement.study.study, placement.steering.advance)
+    if snapshot.study.state == "closed":
+        return 0
+    return sum(trial.state is not TrialState.DONE for trial in snapshot.trials)
 
 
 def check_ledger(placement: Placement) -> None:
