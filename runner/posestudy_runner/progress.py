@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from posestudy.ledger.records import Claim
 from posestudy.vocabulary import AttemptEnd, Direction, Outcome
@@ -34,8 +35,7 @@ class Progress:
         )
         for value in claim.values:
             self._take(value.epoch, value.metrics)
-        start = f", from epoch {claim.trial.ckpt_epoch}" if claim.trial.ckpt_epoch else ""
-        self.say(f"started on {order.device}{start}")
+        self.say(f"started on {order.device}{_start(claim, order)}")
         self._show()
 
     @property
@@ -93,3 +93,11 @@ class Progress:
 
     def _show(self) -> None:
         self._display.show(self._slot, self._view)
+
+
+def _start(claim: Claim, order: TrialOrder) -> str:
+    """Where it goes on; on a machine that does not see the home its checkpoints are not there."""
+    if not claim.trial.ckpt_epoch:
+        return ""
+    here = next((kept.epoch for kept in order.resume if Path(kept.path).is_file()), None)
+    return f", from epoch {here}" if here else ", from its beginning, for its checkpoint is not on this machine"

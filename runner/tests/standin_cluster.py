@@ -1,7 +1,7 @@
 """A Ray cluster of several nodes on this machine, as a process of its own: `python standin_cluster.py FOLDER`.
 
-It speaks a line of JSON for a line of JSON, as `{"do": "add", "cpus": 1, "gpus": 0}` or
-`{"do": "kill", "node": ID, "whole": true}`.
+It speaks a line of JSON for a line of JSON, as `{"do": "add", "cpus": 1, "gpus": 0, "has": FOLDER}` or
+`{"do": "kill", "node": ID, "whole": true}` or `{"do": "behead"}`.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ class Nodes:
         self.alive: list[str] = []
         self.address = str(self._answer()["address"])
 
-    def add(self, *, cpus: int = 1, gpus: int = 0) -> str:
-        """A further node; its identifier."""
-        node = str(self._ask({"do": "add", "cpus": cpus, "gpus": gpus})["node"])
+    def add(self, *, cpus: int = 1, gpus: int = 0, has: Path | None = None) -> str:
+        """A further node, on which Python finds also what is in the folder `has`; its identifier."""
+        node = str(self._ask({"do": "add", "cpus": cpus, "gpus": gpus, "has": str(has or "")})["node"])
         self.alive.append(node)
         return node
 
@@ -53,6 +53,10 @@ class Nodes:
         """SIGKILL to every process on a node; or to Ray's own alone, so that its worker finds out by itself."""
         self._ask({"do": "kill", "node": node, "whole": whole})
         self.alive.remove(node)
+
+    def behead(self) -> None:
+        """SIGKILL to what keeps the cluster together; its nodes find out by themselves."""
+        self._ask({"do": "behead"})
 
     def _ask(self, order: dict[str, Any]) -> dict[str, Any]:
         assert self._process.stdin is not None
@@ -124,9 +128,13 @@ def main(folder: str) -> None:
         order = json.loads(line)
         told = {}
         if order["do"] == "add":
+            os.environ["PYTHONPATH"] = f"{Path(__file__).parent}:{order['has']}".rstrip(":")
             node = cluster.add_node(num_cpus=order["cpus"], num_gpus=order["gpus"])
             nodes[node.node_id] = node
             told["node"] = node.node_id
+        elif order["do"] == "behead":
+            assert cluster.head_node is not None
+            cluster.head_node.kill_gcs_server()
         else:
             node = nodes.pop(order["node"])
             if order["whole"]:

@@ -61,6 +61,7 @@ def test_a_lost_trial_is_taken_up_again_at_its_last_epoch(home: Home, sqlite_led
     assert study.attempts(trial) == ["lost", "finished"]
     assert (study.folder(1, 2) / "from_epoch").read_text() == "1"
     assert study.values(trial) == {1: 0.01, 2: 0.02, 3: 0.03, 4: 0.04}
+    assert "trial 1 (dies, seed 0)  started on cpu, from epoch 1\n" in study.output.getvalue()
 
 
 def test_a_trial_that_always_dies_fails_after_three_attempts(home: Home, sqlite_ledger: Ledger) -> None:
@@ -133,6 +134,20 @@ def test_a_request_to_stop_gives_the_lease_back_and_the_next_pool_resumes(home: 
     (trial,) = study.trials()
     assert trial.outcome is Outcome.COMPLETED
     assert (study.folder(1, 2) / "from_epoch").read_text() == str(before)
+
+
+def test_a_trial_whose_checkpoint_is_gone_is_said_to_begin_again(home: Home, sqlite_ledger: Ledger) -> None:
+    study = Standin(home, sqlite_ledger, {"long": {"steps": 30, "step_s": 0.02}})
+    pool = study.pool()
+    thread = in_background(pool)
+    until(lambda: study.trials() and study.trials()[0].ckpt_epoch)
+    pool.stop.request("the test asks")
+    thread.join(60)
+    for kept in home.runs.rglob("*.pth"):
+        kept.unlink()
+    study.pool().run(1)
+    assert "started on cpu, from its beginning, for its checkpoint is not on this machine\n" in study.output.getvalue()
+    assert (study.folder(1, 2) / "from_epoch").read_text() == "0"
 
 
 def test_a_deaf_trial_is_killed_after_the_grace_time(home: Home, sqlite_ledger: Ledger) -> None:

@@ -32,14 +32,16 @@ from posestudy.home import AttemptPaths, Home
 from posestudy.ledger import Ledger
 from posestudy.ledger.records import Snapshot
 from posestudy.vocabulary import AttemptEnd, Outcome, TrialState
-from posestudy_runner.context import PoolOptions
+from posestudy_runner.context import PoolOptions, owner_is_dead
 from posestudy_runner.display import SlotView
-from posestudy_runner.engines.ray_cluster import _check_address, _ray, run
+from posestudy_runner.engines.ray_cluster import _cluster, _ray, _sign, run
+from posestudy_runner.engines.ray_refusals import Refusals
 from posestudy_runner.engines.ray_slots import Node, SlotSize, room, slot_size
-from posestudy_runner.engines.ray_worker import Errand, check_node, machine
+from posestudy_runner.engines.ray_worker import Errand, check_data, check_node, machine
 from posestudy_runner.engines.relayed_display import RelayedDisplay, Shown
 from posestudy_runner.pool import Goal
 from posestudy_studies.drawn_cats import draw
+from posestudy_studies.file import load
 
 KILLS, SEED, EPOCHS = 5, 11, 4
 STANDIN = ("standin_launch:train", "standin_preload")
@@ -66,6 +68,14 @@ stages:
 """
 GRID = "{name: only, design: grid, factors: {sigma: [1.0, 1.5, 2.0], batch_size: [2, 3, 4, 5]}}"
 ONE = "{name: only, design: variants, include_baseline: false, variants: {only: {sigma: 1.5}}}"
+
+SIGNED = """
+import os, signal, sys
+from posestudy.home import Home
+from posestudy_runner.engines.ray_cluster import _sign
+with _sign(Home.resolve(sys.argv[1])):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
 
 
 class Launched:
@@ -178,7 +188,10 @@ def no_violations(study: Launched) -> None:
             told = [v.epoch for v in values if v.fence == attempt.fence]
             file = study.attempt(trial.number, attempt.fence).folder / "from_epoch"
             if file.exists():
-                assert int(file.read_text()) == reached
+                begun = int(file.read_text())
+                assert begun >= reached
+                # What the one before had saved and did not come to tell is told by this one.
+                assert set(range(reached + 1, begun + 1)) <= set(told)
             reached = max([reached, *told])
 
 
@@ -251,9 +264,11 @@ def test_a_real_trial_whose_node_is_killed_ends_as_an_undisturbed_one(nodes: Nod
 @pytest.mark.slow
 def test_a_trial_on_several_gpus_has_a_node_that_has_room_for_all_of_it(nodes: Nodes, tmp_path: Path) -> None:
     nodes.add(cpus=1)
-    large = nodes.add(cpus=2)
     with launched(tmp_path, "ranks", ONE) as study:
         study.start(STANDIN, "--engine", "ray", "--address", nodes.address, "--set", "baseline.gpus=2")
+        waits = "1 of 1 workers wait for a node with 2 cores free; none of the cluster's nodes has as much"
+        until(lambda: waits in study.said, 120)
+        large = nodes.add(cpus=2)
         until(lambda: study.epochs() >= 1, 240)
         nodes.kill(large)
         nodes.add(cpus=2)
@@ -265,6 +280,96 @@ def test_a_trial_on_several_gpus_has_a_node_that_has_room_for_all_of_it(nodes: N
             order = json.loads(study.attempt(1, fence).order.read_text())
             assert (order["devices"], order["threads"]) == (["cpu", "cpu"], 1)
             assert (study.attempt(1, fence).folder / "rank1").exists()
+
+
+@pytest.mark.slow
+def test_a_node_that_lacks_something_does_not_end_the_launch(nodes: Nodes, tmp_path: Path) -> None:
+    there, go = tmp_path / "there", tmp_path / "go"
+    there.mkdir()
+    waits = f"while not pathlib.Path({str(go)!r}).exists():\n    time.sleep(0.1)\n"
+    (there / "on_some_nodes.py").write_text(f"import pathlib, time\n{waits}LOADED = True\n")
+    good = nodes.add(has=there)
+    for _ in range(2):
+        nodes.add()
+    with launched(tmp_path / "study", "lacks", "{name: only, design: grid, factors: {sigma: [1.0, 1.5]}}") as study:
+        target = ("standin_launch:train", "on_some_nodes")
+        study.start(target, "--engine", "ray", "--address", nodes.address)
+        until(lambda: study.said.count("tried again elsewhere, or there later") == 2, 120)
+        # The one that can is still loading what it needs.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            study.process.wait(10)
+        assert study.process.poll() is None, study.said
+        go.touch()
+        assert study.process.wait(240) == 0, study.said
+        no_violations(study)
+        # One worker alone, wherever it is placed first.
+        study.start(target, "--engine", "ray", "--address", nodes.address, "--workers", "1", "--retry", "completed")
+        assert study.process.wait(240) == 0, study.said
+        assert "No module named 'on_some_nodes'" in study.said
+        assert {trial.fence for trial in study.snapshot().trials} == {2}, study.said
+        nodes.kill(good)
+        study.start(target, "--engine", "ray", "--address", nodes.address, "--retry", "completed")
+        assert study.process.wait(240) == 2, study.said
+        assert "Traceback" not in study.said
+
+
+@pytest.mark.slow
+def test_trials_are_saved_where_the_head_is_gone(tmp_path: Path) -> None:
+    with standin_cluster.started(tmp_path / "cluster") as nodes, launched(tmp_path, "head", GRID, epochs=400) as study:
+        nodes.add()
+        study.start(STANDIN, "--engine", "ray", "--address", nodes.address)
+        until(lambda: study.epochs() >= 2, 240)
+        nodes.behead()
+        assert study.process.wait(240) == 1, study.said
+        snapshot = study.snapshot()
+        assert {trial.state for trial in snapshot.trials} == {TrialState.WAITING}
+        assert [(str(a.end), a.why) for a in snapshot.attempts] == [
+            ("preempted", "the head of the Ray cluster is gone")
+        ]
+        assert f"the head of the Ray cluster at {nodes.address} is gone" in study.said
+        assert "resume with: posestudy" in study.said
+        assert "Traceback" not in study.said
+
+
+@pytest.mark.slow
+def test_a_worker_ends_with_its_node(nodes: Nodes, tmp_path: Path) -> None:
+    node = nodes.add()
+    with launched(tmp_path, "orphan", GRID, epochs=400) as study:
+        study.start(STANDIN, "--engine", "ray", "--address", nodes.address)
+        until(lambda: study.epochs() >= 2, 240)
+        owner = next(trial.owner for trial in study.snapshot().trials if trial.owner)
+        assert not owner_is_dead(owner)
+        nodes.kill(node, whole=False)
+        until(lambda: owner_is_dead(owner), 120)
+        nodes.add()
+        until(lambda: {trial.fence for trial in study.snapshot().trials} == {0, 2}, 120)
+
+
+@pytest.mark.slow
+def test_a_launch_whose_own_node_dies_ends(tmp_path: Path) -> None:
+    with launched(tmp_path, "alone", GRID, epochs=400) as study:
+        study.start(STANDIN, "--engine", "ray", "--workers", "2")
+        until(lambda: study.epochs() >= 2, 240)
+        family = psutil.Process(study.process.pid).children(recursive=True)
+        for process in family:
+            if process.name() == "raylet":
+                process.kill()
+        assert study.process.wait(240) == 1, study.said
+        assert "this machine is no node of the Ray cluster any more" in study.said
+        assert "resume with: posestudy" in study.said
+        assert "Traceback" not in study.said
+        _, left = psutil.wait_procs(family, timeout=60)
+        assert left == []
+
+
+@pytest.mark.slow
+def test_who_waits_for_a_node_is_not_asked_when_nothing_is_left(nodes: Nodes, tmp_path: Path) -> None:
+    nodes.add()
+    with launched(tmp_path, "late", ONE) as study:
+        late = ("--workers", "4", "--set", "budget.deadline=2020-01-01T00:00:00+00:00")
+        study.start(STANDIN, "--engine", "ray", "--address", nodes.address, *late)
+        assert study.process.wait(240) == 1, study.said
+        assert study.said.count("no further trial starts; move budget.deadline to go on") == 1, study.said
 
 
 @pytest.mark.slow
@@ -315,10 +420,19 @@ def test_a_cluster_that_is_not_there_is_named(tmp_path: Path) -> None:
         assert "Traceback" not in study.said
 
 
-@pytest.mark.parametrize("address", ["ray://head:10001", "head", "head:first", ":6379"])
+@pytest.mark.parametrize("address", ["ray://head:10001", "head", "head:first", ":6379", ""])
 def test_an_address_that_is_none_is_refused(address: str) -> None:
-    with pytest.raises(PoseStudyError, match="expected HOST:PORT"):
-        _check_address(address)
+    with pytest.raises(PoseStudyError, match="expected HOST:PORT"), _cluster(address, print):
+        pass
+
+
+def test_a_cluster_that_is_found_but_gone_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    with (
+        pytest.raises(PoseStudyError, match=r"the Ray cluster at auto, which is .*:1, cannot be reached"),
+        _cluster("auto", print),
+    ):
+        pass
 
 
 def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -354,6 +468,50 @@ def test_what_a_node_lacks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(MissingPieceError, match="where launch was called, cannot be entered there"):
         check_node(errand(tmp_path, folder=tmp_path / "nowhere"))
     assert "secret77" not in repr(errand(tmp_path, database_url="postgresql://me:secret77@db/poses"))
+
+
+def test_an_empty_folder_where_the_data_should_be_is_named(tmp_path: Path) -> None:
+    draw(tmp_path / "cats", train=2, val=2, seed=1, size_px=48)
+    file = tmp_path / "mounted.yaml"
+    file.write_text(YAML.format(name="mounted", stage=ONE, epochs=1).replace("root: cats", f"root: {tmp_path}/cats"))
+    study = load(file)
+    check_data(study)
+    (tmp_path / "cats" / "annotations" / "val.json").unlink()
+    with pytest.raises(MissingPieceError, match=r"annotations/val\.json cannot be seen there"):
+        check_data(study)
+    shutil.rmtree(tmp_path / "cats")
+    (tmp_path / "cats").mkdir()
+    with pytest.raises(MissingPieceError, match=r"annotations/train\.json cannot be seen there"):
+        check_data(study)
+
+
+def test_the_sign_of_a_launch_that_was_killed_goes(home: Home) -> None:
+    assert not home.root.exists()  # a server has the ledger
+    killed = subprocess.run([sys.executable, "-c", SIGNED, str(home.root)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    (left,) = home.root.glob(".launched.*")
+    with _sign(home) as mine, _sign(home) as another:
+        assert not left.exists()
+        assert mine.exists()
+        assert another.exists()
+    assert not list(home.root.glob(".launched.*"))
+
+
+def test_a_launch_ends_where_every_node_has_refused() -> None:
+    refusals = Refusals()
+    assert not refusals.elsewhere()
+    for node in ("b", "a", "a"):
+        refusals.add(node)
+    assert refusals.elsewhere() == {"ray.io/node-id": "!in(a,b)"}
+    assert not refusals.everywhere({"a", "b", "c"}, 1)
+    assert refusals.everywhere({"a", "b"}, 5)
+    refusals.forget("b")
+    assert "b" not in refusals
+    assert not refusals.everywhere({"a", "b"}, 2)
+    for _ in range(2):
+        assert not refusals.everywhere({"a", "b"}, 2)
+        refusals.add(None)
+    assert refusals.everywhere({"a", "b"}, 2)
 
 
 def test_ray_places_by_numbers() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -16,8 +15,10 @@ from posestudy import masking
 from posestudy.errors import MissingPieceError, PoseStudyError
 from posestudy.home import Home
 from posestudy_runner import notifying
+from posestudy_runner.context import owner_is_dead, owner_name
 from posestudy_runner.ending_signals import told_to
 from posestudy_runner.engines import Ended
+from posestudy_runner.engines.ray_head import connect
 from posestudy_runner.engines.ray_slots import slot_size
 from posestudy_runner.engines.ray_worker import Errand, machine
 from posestudy_runner.forkserver import PARENT_ONLY
@@ -131,9 +132,14 @@ def _shared_environment() -> dict[str, str]:
 
 @contextmanager
 def _sign(home: Home) -> Iterator[Path]:
-    """A file by which a node sees that it shares the home."""
+    """A file by which a node sees that it shares the home; those of launches that were killed go."""
+    home.root.mkdir(parents=True, exist_ok=True)
+    for left in home.root.glob(".launched.*"):
+        with contextlib.suppress(OSError, ValueError):
+            if owner_is_dead(left.read_text(encoding="utf-8")):
+                left.unlink()
     file = home.root / f".launched.{secrets.token_hex(8)}"
-    file.touch()
+    file.write_text(owner_name(0), encoding="utf-8")
     try:
         yield file
     finally:
@@ -149,7 +155,7 @@ def _cluster(address: str | None, say: Callable[[str], None]) -> Iterator[str]:
         MissingPieceError: Ray is not installed.
         PoseStudyError: the cluster cannot be reached or used.
     """
-    wanted = address or os.environ.get("RAY_ADDRESS") or LOCAL
+    wanted = os.environ.get("RAY_ADDRESS") or LOCAL if address is None else address
     starts = wanted == LOCAL
     added = {**QUIET, **(LOOPBACK | _token() if starts else IMPATIENT)}
     added = {name: value for name, value in added.items() if name not in os.environ}
@@ -161,7 +167,7 @@ def _cluster(address: str | None, say: Callable[[str], None]) -> Iterator[str]:
             yield _where(ray)
             return
         if not starts:
-            _check_address(wanted)
+            wanted = _reachable(wanted)
         say("starting Ray on this machine" if starts else f"connecting to the Ray cluster at {wanted}")
         _connect(ray, wanted)
         try:
@@ -204,26 +210,42 @@ def _connect(ray: Any, address: str) -> None:
         raise PoseStudyError(f"{which}: {why}") from error
 
 
-def _check_address(address: str) -> None:
-    """Where nobody answers, Ray itself waits for minutes and may end the whole process.
+def _reachable(address: str) -> str:
+    """`address` as Ray takes it; where nobody answers, Ray itself waits for minutes and may end the whole process.
 
     Raises:
         PoseStudyError: `address` is none, or nobody answers there.
     """
-    if address == "auto":
-        return
+    if address != "auto":
+        _check_address(address)
+    from ray._private import services
+
+    try:
+        # For `localhost` and 127.0.0.1 it is another one, where this machine has an address in a network.
+        found = str(services.canonicalize_bootstrap_address(address))
+    except (ConnectionError, ValueError) as error:
+        raise PoseStudyError(
+            f"found Ray address '{address}', but no Ray cluster on this machine; start one with `ray start --head`, or "
+            "give the address HOST:PORT of its head"
+        ) from error
+    try:
+        connect(found, _CONNECT_S)
+    except (OSError, OverflowError) as error:
+        at = address if address == found else f"{address}, which is {found},"
+        raise PoseStudyError(
+            f"the Ray cluster at {at} cannot be reached ({error}); `ray start --head` prints the address"
+        ) from error
+    return found
+
+
+def _check_address(address: str) -> None:
+    """Raises PoseStudyError where `address` is not HOST:PORT."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or "://" in address:
         raise PoseStudyError(
             f"found Ray address '{address}', expected HOST:PORT of its head, as `ray start --head` prints it, "
             "auto for the cluster that this machine is a node of, or local to start one"
         )
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()
-    except (OSError, OverflowError) as error:
-        raise PoseStudyError(
-            f"the Ray cluster at {address} cannot be reached ({error}); `ray start --head` prints the address"
-        ) from error
 
 
 def _where(ray: Any) -> str:

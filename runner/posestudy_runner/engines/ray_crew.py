@@ -20,6 +20,8 @@ from posestudy.ledger import Ledger
 from posestudy.ledger.records import Snapshot
 from posestudy.vocabulary import AttemptEnd, TrialState
 from posestudy_runner.display import Display, SlotView
+from posestudy_runner.engines.ray_head import GONE_S, Head
+from posestudy_runner.engines.ray_refusals import Refusals
 from posestudy_runner.engines.ray_slots import Node, SlotSize, room
 from posestudy_runner.engines.ray_worker import Errand, How, Place, RayWorker, WorkEnd
 from posestudy_runner.engines.relayed_display import Said, Stood, replay
@@ -45,7 +47,9 @@ def alive_nodes() -> list[dict[str, Any]]:
 
 def sizes(nodes: Sequence[dict[str, Any]]) -> list[Node]:
     """What each of them offers."""
-    return [Node(node["Resources"].get("CPU", 0.0), node["Resources"].get("GPU", 0.0)) for node in nodes]
+    return [
+        Node(node["Resources"].get("CPU", 0.0), node["Resources"].get("GPU", 0.0), node["NodeID"]) for node in nodes
+    ]
 
 
 @dataclass
@@ -58,6 +62,9 @@ class _Post:
         pause_s: how long it stays empty after the next loss.
         end: how its work ended; None while it goes on.
         heard_all: whether the last of its news is shown.
+        begun: whether its worker is past what a node may lack.
+        avoids: whether its actor keeps off nodes that refused.
+        waited: whether that was in vain: then even such a node is tried again.
     """
 
     index: int
@@ -70,6 +77,8 @@ class _Post:
     end: WorkEnd | None = None
     heard_all: bool = False
     begun: bool = False
+    avoids: bool = False
+    waited: bool = False
 
     @property
     def working(self) -> bool:
@@ -77,7 +86,7 @@ class _Post:
 
     @property
     def done(self) -> bool:
-        return self.end is not None and self.end.how is not How.REFUSED
+        return self.end is not None and self.end.how in (How.DONE, How.STOPPED)
 
 
 class Crew:
@@ -104,13 +113,16 @@ class Crew:
         self._posts: list[_Post] = []
         self._refs: dict[Any, tuple[_Post, Callable[[_Post, Any], None]]] = {}
         self._said: set[str] = set()
-        self._refusals = 0
+        self._refusals = Refusals()
         self._looked = -math.inf
         self._waiting = 0
         self._stops_told = 0
         self._standing: Stood | None = None
         self._seen: Callable[[Snapshot], None] | None = None
         self._class: Any = ray.remote(RayWorker)
+        self._head = Head(ray.get_runtime_context().gcs_address)
+        self._node = ray.get_runtime_context().get_node_id()
+        self._headless = False
 
     def run(self, seen: Callable[[Snapshot], None] | None = None) -> None:
         """Until nothing is left to do or the user has ended it.
@@ -126,8 +138,9 @@ class Crew:
         try:
             while not self._over():
                 if not self._stop.requested:
-                    self._grow()
-                    self._hire()
+                    if self._heads() and not self._nothing_left:
+                        self._grow()
+                        self._hire()
                 elif patience.over():
                     self._display.say("left without every worker's word; the leases end by themselves")
                     return
@@ -142,8 +155,25 @@ class Crew:
         at_work = any(post.working for post in self._posts)
         if self._stop.requested:
             return not at_work
-        # Who has not found a node by then would find nothing to do.
-        return not at_work and any(post.done for post in self._posts)
+        return not at_work and self._nothing_left
+
+    @property
+    def _nothing_left(self) -> bool:
+        """Whether a worker found nothing to do that is left to begin: then a further one would not either."""
+        return any(post.done for post in self._posts)
+
+    def _heads(self) -> bool:
+        """Whether the cluster's head answers. Workers go on without it, until it is gone for good."""
+        due = time.monotonic() - self._looked >= GROW_S
+        silent_s = self._head.silent_s(now=due)
+        if silent_s >= GONE_S:
+            self._display.say(f"the head of the Ray cluster at {self._head.address} is gone: saving what is trained")
+            self._stop.request("the head of the Ray cluster is gone")
+        elif bool(silent_s) is not self._headless:
+            self._headless = not self._headless
+            gone = "does not answer; waiting for it" if self._headless else "answers again"
+            self._display.say(f"the head of the Ray cluster at {self._head.address} {gone}")
+        return not silent_s
 
     # ---- hiring
 
@@ -151,16 +181,30 @@ class Crew:
         now = time.monotonic()
         if now - self._looked < GROW_S:
             return
-        wanted = self._workers or room(sizes(alive_nodes()), self._size)
+        nodes = sizes(alive_nodes())
+        if self._node not in {node.name for node in nodes}:
+            self._display.say("this machine is no node of the Ray cluster any more: saving what is trained")
+            self._stop.request("the launcher's Ray node is gone")
+            return
+        able = any(self._size.fits(node) for node in nodes)
+        wanted = self._workers or room(nodes, self._size)
         self._posts += [_Post(index) for index in range(len(self._posts), wanted)]
-        unplaced = sum(
-            post.actor is not None and post.place is None and now - post.since > _PATIENT_S for post in self._posts
-        )
+        unplaced = 0
+        for post in self._posts:
+            if post.actor is None or post.place is not None or (able and now - post.since <= _PATIENT_S):
+                continue
+            if post.avoids:
+                # What a node lacked may be there by now.
+                self._discharge(post)
+                post.waited = True
+            else:
+                unplaced += 1
         if unplaced != self._waiting:
             self._waiting = unplaced
             if unplaced:
+                none = "" if able else "; none of the cluster's nodes has as much"
                 self._display.say(
-                    f"{unplaced} of {len(self._posts)} workers wait for a node with {self._size.words} free"
+                    f"{unplaced} of {len(self._posts)} workers wait for a node with {self._size.words} free{none}"
                 )
         self._looked = now
 
@@ -173,11 +217,16 @@ class Crew:
     def _hire_for(self, post: _Post) -> None:
         size = self._size
         options: dict[str, Any] = {"num_cpus": size.cores, "num_gpus": math.floor(size.gpus * 1e4) / 1e4}
+        elsewhere = {} if post.waited else self._refusals.elsewhere()
+        post.avoids = bool(elsewhere)
         if size.processes > 1:
             # One bundle, for its ranks talk to each other on one node.
             bundle = {name: float(amount) for name, amount in (("CPU", size.cores), ("GPU", size.gpus)) if amount}
-            post.group = placement_group([bundle], strategy="STRICT_PACK")
+            where = {"bundle_label_selector": [elsewhere]} if elsewhere else {}
+            post.group = placement_group([bundle], strategy="STRICT_PACK", **where)
             options["scheduling_strategy"] = PlacementGroupSchedulingStrategy(post.group)
+        elif elsewhere:
+            options["label_selector"] = elsewhere
         post.actor = self._class.options(max_concurrency=_CALLS, max_restarts=0, max_task_retries=0, **options).remote()
         post.since = time.monotonic()
         self._call(post, post.actor.place.remote(), self._placed)
@@ -189,7 +238,7 @@ class Crew:
         post.place = place
         post.since = time.monotonic()
         post.node = self._node_name(post, place)
-        post.heard_all = post.begun = False
+        post.heard_all = post.begun = post.waited = False
         self._show(post, "starting")
         self._call(post, post.actor.work.remote(self._errand), self._ended)
         self._call(post, post.actor.news.remote(), self._heard)
@@ -224,7 +273,6 @@ class Crew:
             raise  # a mistake of ours
         except RayError as error:
             if post.place is None and "creation task" in str(error):
-                self._discharge(post)
                 self._refuse(post, f"posestudy cannot be imported on every node: {_last_line(error)}")
             else:
                 self._lose(post, error)
@@ -239,7 +287,8 @@ class Crew:
                 self._said.add(event.text)
             else:
                 post.begun = True
-                self._refusals = 0
+                if post.place is not None:
+                    self._refusals.forget(post.place.node)
             if isinstance(event, Stood) and not self._is_newer(event):
                 continue
             replay(event, self._display, post.index, post.node)
@@ -256,17 +305,33 @@ class Crew:
     def _settle(self, post: _Post) -> None:
         if post.end is None or not post.heard_all:
             return
-        self._discharge(post)
         if post.end.how is How.REFUSED:
             self._refuse(post, post.end.why)
+        elif post.end.how is How.LEFT:
+            self._replace(post, post.end.how.value)
+        else:
+            self._discharge(post)
+            for other in self._posts:
+                if other.place is None:
+                    self._discharge(other)
 
     def _refuse(self, post: _Post, why: str) -> None:
-        """A worker cannot work on its node; others may on theirs."""
-        self._refusals += 1
+        """A worker cannot work on its node; others may on theirs.
+
+        Raises:
+            MissingPieceError: no node is left on which one might.
+        """
+        self._refusals.add(None if post.place is None else post.place.node)
         text = f"{post.node}: {why}" if post.node else why
-        if self._refusals >= len(self._posts) and not any(other.working and other.begun for other in self._posts):
+        self._discharge(post)
+        hopeful = any(
+            other.place is not None and other.working and (other.begun or other.place.node not in self._refusals)
+            for other in self._posts
+        )
+        able = {node.name for node in sizes(alive_nodes()) if self._size.fits(node)}
+        if not hopeful and self._refusals.everywhere(able, len(self._posts)):
             raise MissingPieceError(text)
-        self._empty(post)
+        self._empty(post, in_vain=True)
         if text not in self._said:
             self._said.add(text)
             self._display.say(f"{text}; tried again elsewhere, or there later")
@@ -290,19 +355,27 @@ class Crew:
 
     def _lose(self, post: _Post, error: RayError) -> None:
         """Its actor is gone with whatever it trained; the checkpoints are not."""
-        place, node = post.place, post.node
-        self._discharge(post)
         if post.end is not None:
             # Only its last words are lost.
-            return
+            post.heard_all = True
+            self._settle(post)
+        else:
+            self._replace(post, _why(error))
+
+    def _replace(self, post: _Post, why: str) -> None:
+        """Have another worker in place of a lost one, unless all are to stop."""
+        place, node = post.place, post.node
+        self._discharge(post)
         if place is not None:
-            self._display.say(f"{node}: the worker is lost ({_why(error)}); another one takes its place")
+            then = "" if self._stop.requested else "; another one takes its place"
+            self._display.say(f"{node}: the worker is lost ({why}){then}")
             self._release(place.owner)
         self._empty(post)
 
-    def _empty(self, post: _Post) -> None:
-        lived_s = time.monotonic() - post.since
-        post.pause_s = FIRST_PAUSE_S if lived_s > post.pause_s else min(2 * post.pause_s, LONGEST_PAUSE_S)
+    def _empty(self, post: _Post, *, in_vain: bool = False) -> None:
+        lived_s = 0.0 if in_vain else time.monotonic() - post.since
+        longer_s = min(2 * post.pause_s, LONGEST_PAUSE_S)
+        post.pause_s = FIRST_PAUSE_S if lived_s > post.pause_s else max(FIRST_PAUSE_S, longer_s)
         post.since = time.monotonic()
         post.end, post.node = None, ""
         self._show(post, "no worker")

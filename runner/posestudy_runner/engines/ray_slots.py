@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Node:
-    """What a node offers in all, used or not."""
+    """What a node offers in all, used or not; `name` is Ray's identifier of it."""
 
     cpus: float
     gpus: float
+    name: str = ""
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from posestudy_studies.spec import Study
 
 SQLITE = "sqlite:///"
 _LONG_POLL_S = 5.0
+_LOOK_S = 1.0
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -71,6 +72,7 @@ class How(Enum):
     DONE = "nothing is left to do"
     STOPPED = "it was asked to stop"
     REFUSED = "it cannot work on its node"
+    LEFT = "its node died"
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,9 @@ class RayWorker:
         self._lock = threading.Lock()
         self._pool: Pool | None = None
         self._stops: list[str] = []
+        self._raylet = os.getppid()
+        self._orphaned = False
+        self._ended = threading.Event()
 
     def place(self) -> Place:
         """Answered as soon as the actor is on a node."""
@@ -118,12 +123,25 @@ class RayWorker:
     def work(self, errand: Errand) -> WorkEnd:
         """Until the study has nothing more to do, or `stop` is called."""
         masking.remember(masking.secret_part(errand.database_url) or "")
+        threading.Thread(target=self._watch, name="raylet", daemon=True).start()
         try:
-            return WorkEnd(How.STOPPED if self._run(errand) else How.DONE)
+            stopped = self._run(errand)
+            if stopped and self._orphaned:
+                return WorkEnd(How.LEFT)
+            return WorkEnd(How.STOPPED if stopped else How.DONE)
         except PoseStudyError as error:
             return WorkEnd(How.REFUSED, masking.hidden(str(error)))
         finally:
+            self._ended.set()
             self._display.close()
+
+    def _watch(self) -> None:
+        """Stop when Ray's own process of this node is gone: `work` would go on, with nobody to look after it."""
+        while not self._ended.wait(_LOOK_S):
+            if os.getppid() != self._raylet:
+                self._orphaned = True
+                self.stop("the Ray node of the worker is gone")
+                return
 
     def _run(self, errand: Errand) -> bool:
         os.environ.update(errand.environment)
@@ -178,8 +196,13 @@ def check_node(errand: Errand) -> None:
 
 
 def check_data(study: Study) -> None:
-    """Raises MissingPieceError where the data set cannot be seen on this node: every trial would fail for it."""
-    root = Path(study.dataset.root)
-    if not given_paths.is_folder(root):
-        where = given_paths.absolute(root)
+    """Raises MissingPieceError where the data set cannot be seen on this node: every trial would fail for it.
+
+    Where nothing is mounted its folder may be there all the same, and empty.
+    """
+    root, parts = Path(study.dataset.root), (study.dataset.train, study.dataset.val)
+    needed = [root, *(root / path for part in parts for path in (part.annotations, part.images))]
+    missing = next((path for path in needed if not given_paths.exists(path)), None)
+    if missing is not None:
+        where = given_paths.absolute(missing)
         raise MissingPieceError(f"the data set {where} cannot be seen there; expected the same folders on every node")
