@@ -222,6 +222,24 @@ def test_a_pruned_trial_answers_only_the_same_question_of_a_search(ledger: Ledge
     assert [t.optuna.get("system_attrs") for t in trials] == [{"rung": 0.2}, {"rung": 0.2}, None]
 
 
+def test_what_a_sampler_notes_as_it_asks_again_goes_before_what_it_noted_once(ledger: Ledger) -> None:
+    """The cell was bred in the third generation of the search as it was, and is of the first one now."""
+    question = {"params": {"lr": 0.1}, "distributions": {"lr": "float"}}
+    once, now = (replace(new_cell("c"), optuna={**question, "system_attrs": {"generation": n}}) for n in (2, 0))
+    record = ledger.put_study("small", {"study": "small", "metric": METRIC}, "")
+    open_stage(ledger, "small", 0, new_cell("baseline"), once)
+    trained(ledger, "small", 0.3)
+    claim = ledger.claim("small", "worker", 60.0)
+    assert claim is not None
+    noted = {**once.optuna, "system_attrs": {"generation": 2, "rung": 0.2}}
+    assert ledger.record_epoch(claim.trial.uid, claim.trial.fence, {1: {METRIC: 0.2}}, None, 1.0)
+    assert ledger.decide(claim.trial.uid, claim.trial.fence, {"epoch": 1, "prune": False}, noted)
+    assert ledger.apply(record.id, [WithdrawStages(0)])
+    open_stage(ledger, "small", 0, new_cell("baseline"), now)
+    (again,) = (trial for trial in ledger.snapshot("small").trials if trial.optuna)
+    assert (again.uid, again.optuna["system_attrs"]) == (claim.trial.uid, {"generation": 0, "rung": 0.2})
+
+
 def test_a_closed_study_opens_with_the_stages_its_edited_file_takes_out(ledger: Ledger) -> None:
     record = put_small_study(ledger)
     trained(ledger, "small", 0.4)

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from posestudy.commands.status import as_json, as_text, exit_code
-from posestudy.errors import NotFoundError
-from posestudy.ledger import Ledger
+from posestudy.errors import LedgerError, NotFoundError
+from posestudy.ledger import Ledger, migrate, standings
 from posestudy.ledger.records import (
     Change,
     Checkpoint,
@@ -218,6 +218,33 @@ def test_what_ended_paused_can_be_tried_from_the_start(ledger: Ledger, study_id:
     assert (again.state, again.ckpt_epoch, again.decision) == (TrialState.WAITING, 0, None)
 
 
+def test_who_pauses_in_a_closed_stage_after_a_retry_ends_there(ledger: Ledger, study_id: int) -> None:
+    for _ in range(3):
+        paused(ledger)
+    assert ledger.apply(study_id, [stage_end(ledger)])
+    (stage,) = ledger.snapshot(STUDY).stages
+    assert ledger.apply(study_id, [CloseStage(stage.id, stage.version, "a", "best"), CloseStudy()])
+    assert ledger.retry(STUDY, [Outcome.PRUNED]) == 3
+    again = [paused(ledger) for _ in range(3)]
+    assert ledger.apply(study_id, [stage_end(ledger), CloseStudy()])
+    assert [trial(ledger, one.number).outcome for one in again] == [Outcome.PRUNED] * 3
+
+
+def test_a_posestudy_from_before_pauses_refuses_the_ledger_in_a_sentence(
+    ledger: Ledger, ledger_url: str, study_id: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paused(ledger)
+    before = migrate.KNOWN_REVISIONS[: migrate.KNOWN_REVISIONS.index("0004") + 1]
+    monkeypatch.setattr(migrate, "KNOWN_REVISIONS", before)
+    for module in (migrate, standings):
+        monkeypatch.setattr(module, "REVISION", before[-1])
+    with pytest.raises(LedgerError, match=r"newer posestudy: found schema .*this one knows up to 0004"):
+        Ledger.open(ledger_url)
+    if ledger_url.startswith("sqlite"):
+        # `status` asks the file itself, and leaves it to the ledger to say what is wrong.
+        assert standings.of_file(Path(ledger_url.removeprefix("sqlite:///")), STUDY) is None
+
+
 @pytest.mark.parametrize("same_question", [True, False])
 def test_a_withdrawn_pause_answers_the_same_question_only(ledger: Ledger, study_id: int, same_question: bool) -> None:
     one = paused(ledger)
@@ -226,6 +253,32 @@ def test_a_withdrawn_pause_answers_the_same_question_only(ledger: Ledger, study_
     back = trial(ledger, 1)
     assert (back.uid, back.state, back.ckpt_epoch) == (one.uid, TrialState.WAITING, 5)
     assert back.is_to_pause is same_question
+
+
+@pytest.mark.parametrize("pruner", ["asha", "none"])
+def test_what_ended_paused_goes_on_from_its_checkpoint_where_an_edited_study_prunes_nothing(
+    ledger: Ledger, pruner: str
+) -> None:
+    document = {"study": STUDY, "metric": METRIC, "reuse": "none", "stages": [{"pruner": {"type": "asha"}}]}
+    study = ledger.put_study(STUDY, document, "")
+    assert ledger.apply(study.id, [opened(cell("baseline"))])
+    one = paused(ledger)
+    end = stage_end(ledger)
+    assert ledger.apply(study.id, [end])
+    (stage,) = ledger.snapshot(STUDY).stages
+    assert ledger.apply(study.id, [CloseStage(stage.id, stage.version, None, "none"), CloseStudy()])
+    edited = {**document, "stages": [{"pruner": {"type": pruner}}]}
+    ledger.put_study(STUDY, edited, "", withdraw=WithdrawStages(0))
+    assert ledger.apply(study.id, [opened(cell("baseline"))])
+    back = trial(ledger, 1)
+    assert (back.uid, back.ckpt_path, back.ckpt_epoch) == (one.uid, one.ckpt_path, 5)
+    if pruner == "asha":
+        assert (back.state, back.outcome, back.final_epoch) == (TrialState.DONE, Outcome.PRUNED, 5)
+        return
+    assert (back.state, back.outcome, back.decision, back.final_value) == (TrialState.WAITING, None, None, None)
+    claim = ledger.claim(STUDY, "next", 60.0)
+    assert claim is not None
+    assert [value.epoch for value in claim.values] == [2, 5]
 
 
 def test_nobody_waits_for_the_weights_of_a_paused_trial(ledger: Ledger) -> None:

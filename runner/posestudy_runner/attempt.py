@@ -368,14 +368,11 @@ class Attempt:
         if known is not None and int(known["epoch"]) >= epoch:
             verdict = _verdict(known, epoch)
         else:
-            snapshot = self._ledger.snapshot(self._context.study)
-            verdict, memory = self._context.steering.judge(snapshot, self._claim.trial.uid, epoch)
-            decision = {"epoch": epoch, "prune": verdict is Verdict.PRUNE}
-            if verdict is Verdict.PAUSE:
-                decision["pause"] = True
-            if not self._ledger.decide(self._claim.trial.uid, self._order.fence, decision, memory):
+            decision = ask_pruner(self._context, self._claim.trial.uid, self._order.fence, epoch)
+            if decision is None:
                 self._give_up()
                 return
+            verdict = _verdict(decision, epoch)
         if verdict is Verdict.PAUSE:
             self._paused_after = epoch
         self._process.send({"type": verdict.value, "epoch": epoch})
@@ -496,6 +493,15 @@ class Attempt:
             else:
                 stop.pause(RETRY_S)
                 patience = time.monotonic() + GIVE_UP_S
+
+
+def ask_pruner(context: PoolContext, uid: str, fence: int, epoch: int) -> Json | None:
+    """The pruner's decision on a trial after `epoch`, written down; None where another worker has taken the trial."""
+    verdict, memory = context.steering.judge(context.ledger.snapshot(context.study), uid, epoch)
+    decision: Json = {"epoch": epoch, "prune": verdict is Verdict.PRUNE}
+    if verdict is Verdict.PAUSE:
+        decision["pause"] = True
+    return decision if context.ledger.decide(uid, fence, decision, memory) else None
 
 
 def paused_after(epoch: int) -> str:

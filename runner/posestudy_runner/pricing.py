@@ -18,6 +18,7 @@ from posestudy_studies import costs, dataset, edited, trained_before
 from posestudy_studies.plan import work
 from posestudy_studies.rehearsal import Results, nothing
 from posestudy_studies.spec import Study
+from posestudy_studies.stop_rules import short
 
 
 def standing(study: Study, settings: Settings) -> tuple[Study, Snapshot | None, list[Snapshot]]:
@@ -127,6 +128,6 @@ def short_of_disk(estimate: Json, home: Home) -> str | None:
     if free >= needed:
         return None
     return (
-        f"warning: {home.root} has {free:.2g} GB free and the study may need {needed:.2g} GB; trials wait while the "
-        "disk is full (`retention: best` keeps less, `posestudy gc` frees what nothing needs)"
+        f"warning: {home.root} has {short(free)} GB free and the study may need {short(needed)} GB; trials wait while "
+        "the disk is full (`retention: best` keeps less, `posestudy gc` frees what nothing needs)"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from posestudy.home import AttemptPaths
 from posestudy.ledger.records import Claim, Json, Snapshot, TrialRecord
 from posestudy.vocabulary import AttemptEnd, Direction, Outcome, TrialState
 from posestudy_runner import admission, left_behind
-from posestudy_runner.attempt import OWN_DEATH, RETRY_S, Attempt, NotNowError, paused_after
+from posestudy_runner.attempt import OWN_DEATH, RETRY_S, Attempt, NotNowError, ask_pruner, paused_after
 from posestudy_runner.boot_clock import boot_time
 from posestudy_runner.context import PoolContext, owner_is_dead, owner_name
 from posestudy_runner.display import SlotView
@@ -112,7 +112,7 @@ class Worker:
             return False
         spent_s = stop_rules.spent_s(snapshot)
         if context.budget_s is not None and spent_s >= context.budget_s:
-            hours = f"{spent_s / 3600:.2g} of {context.budget_s / 3600:.2g} device hours"
+            hours = stop_rules.spent_of(spent_s, context.budget_s / 3600)
             why, what = f"budget spent ({hours})", "raise budget.gpu_hours to go on"
         elif (late := stop_rules.past_deadline(snapshot)) is not None:
             why, what = late, "move budget.deadline to go on"
@@ -168,9 +168,10 @@ class Worker:
         context = self._context
         before = claim
         adopted = left_behind.adopt(context.ledger, context.home, claim, context.metric, context.steering.prunes(claim))
-        if adopted is None:
+        judged = None if adopted is None else self._judged(adopted)
+        if adopted is None or judged is None:
             return
-        claim = adopted
+        claim = judged
         if claim.trial.is_to_pause and context.steering.prunes(claim):
             # Its worker died between the pruner's word and the pause.
             context.ledger.pause(claim.trial.uid, claim.trial.fence, paused_after(claim.trial.ckpt_epoch))
@@ -183,7 +184,7 @@ class Worker:
         if seat is not None:
             seat.trains = order.evaluate is None and order.epochs > 0
         progress = Progress(context.display, self._slot.index, claim, order)
-        lost = self._losses(claim) if claim is before else 0
+        lost = self._losses(claim) if adopted is before else 0
         if lost >= MOST_LOSSES:
             logs = f"posestudy logs {context.study} {claim.trial.number}"
             message = f"{lost} attempts in a row died without finishing an epoch; see `{logs}`"
@@ -207,6 +208,19 @@ class Worker:
             self._in_vain += 1
         else:
             self._in_vain = 0
+
+    def _judged(self, claim: Claim) -> Claim | None:
+        """The claim with the pruner's word on the epoch it goes on from, where its worker died before it asked.
+
+        Nobody asks for that epoch any more once it is trained on. None: another worker has taken the trial meanwhile.
+        """
+        context, trial, epoch = self._context, claim.trial, claim.trial.ckpt_epoch
+        decided = int((trial.decision or {}).get("epoch", 0))
+        evaluated = any(value.epoch == epoch and context.metric in value.metrics for value in claim.values)
+        if decided >= epoch or not evaluated or not context.steering.prunes(claim):
+            return claim
+        decision = ask_pruner(context, trial.uid, trial.fence, epoch)
+        return None if decision is None else replace(claim, trial=replace(trial, decision=decision))
 
     def _losses(self, claim: Claim) -> int:
         """How many attempts died by themselves since the last accepted epoch.

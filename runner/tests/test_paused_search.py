@@ -87,13 +87,18 @@ def test_several_workers_come_to_an_end_and_train_nothing_twice(home: Home, ledg
 
 
 @pytest.mark.slow
-def test_what_was_killed_between_decision_and_pause_pauses_without_training(home: Home, sqlite_ledger: Ledger) -> None:
+@pytest.mark.parametrize(
+    ("call", "decision"), [("decide", None), ("pause", {"epoch": 1, "prune": False, "pause": True})]
+)
+def test_what_was_killed_before_its_decision_or_its_pause_pauses_without_training(
+    home: Home, sqlite_ledger: Ledger, call: str, decision: dict[str, Any] | None
+) -> None:
     script = Path(__file__).with_name("standin_searched.py")
     url = f"sqlite:///{home.database}"
-    dead = subprocess.run([sys.executable, str(script), str(home.root), url], timeout=120, check=False)
+    dead = subprocess.run([sys.executable, str(script), str(home.root), url, call], timeout=120, check=False)
     assert dead.returncode == -signal.SIGKILL
     (left,) = sqlite_ledger.snapshot(NAME).trials
-    assert (left.state, left.decision) == (TrialState.RUNNING, {"epoch": 1, "prune": False, "pause": True})
+    assert (left.state, left.ckpt_epoch, left.decision) == (TrialState.RUNNING, 1, decision)
     pool(home, sqlite_ledger, searched()).run(2)
     snapshot = sqlite_ledger.snapshot(NAME)
     assert_whole(home, snapshot)

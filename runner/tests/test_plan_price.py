@@ -139,7 +139,7 @@ def test_a_launch_warns_where_the_disk_is_smaller_than_the_study(home: Home) -> 
     assert pricing.short_of_disk({"disk_peak_gb": 1e-9}, home) is None
     warning = pricing.short_of_disk({"disk_peak_gb": 1e9}, home)
     assert warning is not None
-    assert "1e+09 GB" in warning
+    assert "need 1000000000 GB" in warning
     assert "\n" not in warning
 
 

@@ -49,7 +49,7 @@ def advance(snapshot: Snapshot) -> list[Change]:
         told = _told(last.stage, stop_rules.NO_STAGE, none_follows)
         return told if halt else [*told, _opened(study, following, carried_config(last), snapshot)]
     if any(t.state is not TrialState.DONE for t in snapshot.trials):
-        return []
+        return _paused_again(study, snapshot)
     later = replication.after_the_last_stage(study, snapshot)
     return [*later] or [*replication.decisions(study, snapshot), CloseStudy()]
 
@@ -139,15 +139,39 @@ def _closing(study: Study, design: Design, view: View) -> list[Change]:
     if states & {TrialState.WAITING, TrialState.RUNNING}:
         return []
     if TrialState.PAUSED in states:
-        if promoted := asha.last_promotion(design, view):
-            return _promoted(promoted)
-        return [EndPaused(view.stage.id, view.stage.version, study.metric, METRICS[study.metric].direction)]
+        return _end_of_pauses(study, view)
     seeds = replication.before_closing(study, design, view)
     if seeds is not None:
         return [seeds]
     _, reason = _carried(study, view)
     decisions = view.stage.decisions
     return [CloseStage(view.stage.id, view.stage.version, carried_name(study, view), reason, decisions)]
+
+
+def _paused_again(study: Study, snapshot: Snapshot) -> list[Change]:
+    """What becomes of the trials that pause in a closed stage: they were put back (`launch --retry`).
+
+    Nothing new is asked there, and what the stage carries stays.
+    """
+    if stop_rules.halted(snapshot):
+        return []
+    for stage in snapshot.stages:
+        view = View(snapshot, stage)
+        states = {t.state for t in view.trials}
+        if stage.ordinal >= len(study.stages) or TrialState.PAUSED not in states:
+            continue
+        if promoted := asha.promotions(study.stages[stage.ordinal], view):
+            return _promoted(promoted)
+        if not states & {TrialState.WAITING, TrialState.RUNNING}:
+            return _end_of_pauses(study, view)
+    return []
+
+
+def _end_of_pauses(study: Study, view: View) -> list[Change]:
+    """The end of what pauses in a stage where nothing runs and nobody passes a rung."""
+    if promoted := asha.last_promotion(study.stages[view.stage.ordinal], view):
+        return _promoted(promoted)
+    return [EndPaused(view.stage.id, view.stage.version, study.metric, METRICS[study.metric].direction)]
 
 
 def _promoted(trials: Sequence[TrialRecord]) -> list[Change]:

@@ -106,7 +106,13 @@ class Halving:
         return rungs[-1] if rungs and epoch < one.epochs else None
 
     def promotable(self, among: Sequence[Contender]) -> Contender | None:
-        """The paused trial that goes on next: the best of those that pass, at the highest rung; None: none passes."""
+        """The paused trial that goes on next: the best of those that pass, at the highest rung; None: none passes.
+
+        One below all rungs comes first: it paused at a rung that an edited study file does not have any more.
+        """
+        for one in among:
+            if one.paused and self.reached(one) is None:
+                return one
         for rung in self._standing(among):
             for one in self.passing(among, rung):
                 if one.paused and self.reached(one) == rung:
@@ -235,13 +241,17 @@ def last_promotion(design: Design, view: View) -> list[TrialRecord]:
     return _named(paused, halving(view, pruner).furthest(list(contenders(view).values())))
 
 
-def expected_part(pruner: Pruner, trials: int, epochs: int) -> float:
-    """The part of `trials` times `epochs` epochs that they take where nobody is promoted by mistake; at most 1."""
+def expected_part(pruner: Pruner, trials: int, epochs: int, every: int = 1) -> float:
+    """The part of `trials` times `epochs` epochs that they take where nobody is promoted by mistake; at most 1.
+
+    Trials stand where they are validated, after each `every` epochs: there the higher one of two rungs decides.
+    """
     rungs = Halving(pruner.min_epochs, pruner.reduction, Direction.MORE).rungs(epochs)
-    if not rungs or not trials:
+    stands = sorted({stand for rung in rungs if (stand := math.ceil(rung / every) * every) < epochs})
+    if not stands or not trials:
         return 1.0
     spent, left = 0, trials
-    for start, end in zip([0, *rungs], [*rungs, epochs], strict=True):
+    for start, end in zip([0, *stands], [*stands, epochs], strict=True):
         spent += left * (end - start)
         left = max(1, left // pruner.reduction)
     return spent / (trials * epochs)

@@ -12,6 +12,7 @@ from posestudy.ledger.records import Json, Snapshot
 from posestudy_studies.fields import refuse
 
 _SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0}
+_LONGEST_S = 100 * 366 * 86400.0
 _DURATION = re.compile(r"(?=\d)(?:(?P<d>\d+)d)?(?:(?P<h>\d+)h)?(?:(?P<m>\d+)m)?")
 _EXPECTED = "a time after the first launch as '8h', '90m' or '1d12h', or a moment with its zone"
 
@@ -19,8 +20,8 @@ _EXPECTED = "a time after the first launch as '8h', '90m' or '1d12h', or a momen
 def _checked(text: str) -> str:
     duration = _duration_s(text)
     if duration is not None:
-        if duration <= 0:
-            raise refuse(repr(text), _EXPECTED)
+        if not 0 < duration <= _LONGEST_S:
+            raise refuse(repr(text), f"{_EXPECTED}; at most 100 years" if duration else _EXPECTED)
         return text
     try:
         moment = datetime.fromisoformat(text)
@@ -28,6 +29,10 @@ def _checked(text: str) -> str:
         raise refuse(repr(text), f"{_EXPECTED} as '2027-03-01T18:00:00+01:00'") from None
     if moment.tzinfo is None:
         raise refuse(repr(text), _EXPECTED, f"did you mean '{moment.isoformat()}Z', which is UTC?")
+    try:
+        moment.astimezone(UTC)
+    except OverflowError:
+        raise refuse(repr(text), f"{_EXPECTED} in the years 1 to 9999, in UTC as well") from None
     return text
 
 

@@ -94,8 +94,18 @@ def halted(snapshot: Snapshot) -> str | None:
     budget: Any = snapshot.study.document.get("budget")
     hours = budget.get("gpu_hours") if isinstance(budget, dict) else None
     if hours is not None and (spent := spent_s(snapshot)) >= hours * 3600:
-        return f"the budget is spent ({spent / 3600:.2g} of {hours:g} device hours)"
+        return f"the budget is spent ({spent_of(spent, hours)})"
     return past_deadline(snapshot)
+
+
+def spent_of(seconds: float, hours: float) -> str:
+    """`24 of 24 device hours`: what of a budget is spent, in words."""
+    return f"{short(seconds / 3600)} of {hours:g} device hours"
+
+
+def short(amount: float) -> str:
+    """Two digits, or all before the point where these are more; no power of ten for what is large."""
+    return f"{amount:.2g}" if amount < 99.5 else f"{amount:.0f}"
 
 
 def past_deadline(snapshot: Snapshot) -> str | None:
@@ -115,10 +125,11 @@ def plateau(study: Study, design: Design, view: View) -> str | None:
     """Why a search has had enough; None where it goes on.
 
     The sampled cells whose trials are done are looked at in their order. Their last `cells` must have no value that is
-    better than the best one before them, the baseline's included, by more than `by`.
+    better than the best one before them, the baseline's included, by more than `by`. Where all cells were asked for
+    nothing is left to end.
     """
     rule = study.stop.plateau
-    if rule is None or not isinstance(design, Search) or design.objectives:
+    if rule is None or not isinstance(design, Search) or design.objectives or design.complete(view):
         return None
     done = [(name, values) for name, values in _ended(view) if name != BASELINE]
     first = [values for name, values in _ended(view) if name == BASELINE]

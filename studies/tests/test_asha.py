@@ -192,6 +192,41 @@ def test_a_paused_trial_goes_on_before_another_cell_is_asked_for():
     assert asked.cells[0].name == "sample_004"
 
 
+@pytest.mark.parametrize("later_stage", [False, True])
+def test_who_is_put_back_in_a_closed_stage_may_pause_and_the_study_still_ends(later_stage):
+    of = study()
+    if later_stage:
+        following = {"name": "then", "design": "variants", "variants": {"a": {"sigma": 1.5}}}
+        of = Study.model_validate({**of.model_dump(mode="json"), "stages": [of.stages[0].model_dump(), following]})
+    values = [0.9 - i / 100 for i in range(9)]
+    curve = curves(values)
+
+    def of_any(stage, cell, seed):
+        return curve(stage, cell, seed) if stage.ordinal == 0 else {20: 0.5}
+
+    played = Rehearsal(of).train(of_any)
+    ended = {t.uid for t in played.trials if t.outcome is Outcome.PRUNED}
+    # As `posestudy launch --retry pruned` does.
+    anew = [
+        replace(t, state=TrialState.WAITING, outcome=None, ckpt_epoch=0, final_value=None) if t.uid in ended else t
+        for t in played.trials
+    ]
+    kept = tuple(v for v in played.values if v.trial_uid not in ended)
+    before = replace(played, study=replace(played.study, state="open"), trials=tuple(anew), values=kept)
+    again = Rehearsal(of, before).train(of_any, workers=2)
+    assert again.study.state == "closed"
+    assert {t.uid for t in again.trials if t.outcome is Outcome.PRUNED} == ended
+    assert [s.carried for s in again.stages] == [s.carried for s in played.stages]
+
+
+def test_who_paused_below_the_first_rung_of_an_edited_file_goes_on_to_it():
+    old = [contender(i, 0.9 - i / 10, paused=True) for i in range(3)]
+    rules = replace(RULES, min_epochs=10)
+    assert rules.promotable(old).number == 0
+    reached = [contender(i, 0.1, 0.9 - i / 10, paused=True) for i in range(3)]
+    assert rules.promotable([*reached, contender(7, 0.0, paused=True)]).number == 7
+
+
 def test_trials_pause_no_longer_where_the_pruner_is_taken_out_of_the_file():
     rehearsal = Rehearsal(study(cells=2))
     rehearsal.train(curves([0.1, 0.2]))
@@ -271,6 +306,43 @@ def test_the_plan_expects_what_halving_takes():
     assert [one.part for one in sampled] == [pytest.approx(80 / 180)] * 9
     assert {one.part for one in work(study(pruner="none"))} == {1.0}
     assert asha.expected_part(study().stages[0].pruner, 9, 5) == 1.0
+
+
+def test_the_plan_expects_trials_to_stand_where_they_are_validated():
+    # Rungs at 1, 3 and 9, one validation at 10: all nine are trained to 10, three of them to the end.
+    of = study(pruner={"type": "asha", "min_epochs": 1, "reduction": 3}).model_dump(mode="json")
+    of["baseline"] |= {"epochs": 20, "validate_every": 10}
+    of = Study.model_validate(of)
+    values = [0.9 - i / 100 for i in range(9)]
+    trained = sum(ends(Rehearsal(of).train(curves(values, every=10))))
+    assert trained == 9 * 10 + 3 * 10
+    assert sum(one.part * one.training.epochs for one in work(of)[1:]) == pytest.approx(trained)
+
+
+def test_the_plan_of_a_search_under_way_expects_what_is_left_of_it():
+    # As it stands when five cells were asked for and all but the best pause.
+    values = [0.9 - i / 100 for i in range(9)]
+    played = Rehearsal(study()).train(curves(values))
+    first = [t for t in played.trials if t.number <= 6]
+    trials = [
+        replace(t, state=TrialState.PAUSED, outcome=None, ckpt_epoch=5, final_value=None) if t.number > 2 else t
+        for t in first
+    ]
+    cells = tuple(c for c in played.cells if c.id in {t.cell_id for t in trials})
+    values_then = tuple(v for v in played.values if v.epoch <= 5 or v.trial_uid in {t.uid for t in first[:2]})
+    values_then = tuple(v for v in values_then if v.trial_uid in {t.uid for t in trials})
+    snapshot = replace(
+        played,
+        study=replace(played.study, state="open"),
+        stages=tuple(replace(s, state="open", carried=None) for s in played.stages),
+        cells=cells,
+        trials=tuple(trials),
+        values=values_then,
+    )
+    left = work(study(), snapshot=snapshot)
+    assert {one.cell for one in left} == {f"sample_{i:03d}" for i in range(2, 10)}
+    # Of 80 epochs the best has taken 20, four others 5 each.
+    assert sum(one.part * one.training.epochs for one in left) == pytest.approx(80 - 20 - 20)
 
 
 @given(

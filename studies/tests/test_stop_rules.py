@@ -48,6 +48,19 @@ def sampled(snapshot: Snapshot) -> list[CellRecord]:
     return [cell for cell in snapshot.cells if cell.name.startswith("sample")]
 
 
+@pytest.mark.parametrize(
+    ("seconds", "hours", "said"),
+    [
+        (0.05 * 3600, 0.05, "0.05 of 0.05 device hours"),
+        (24.3 * 3600, 24, "24 of 24 device hours"),
+        (99.6 * 3600, 99.5, "100 of 99.5 device hours"),
+        (1234.4 * 3600, 1200, "1234 of 1200 device hours"),
+    ],
+)
+def test_what_is_spent_is_said_without_powers_of_ten(seconds: float, hours: float, said: str) -> None:
+    assert stop_rules.spent_of(seconds, hours) == said
+
+
 # ---- deadlines
 
 
@@ -60,8 +73,13 @@ def test_a_deadline_is_a_time_after_the_first_launch_or_a_moment(deadline: str, 
 
 
 @pytest.mark.parametrize(
-    ("deadline", "hint"), [("8 hours", ""), ("0h", ""), ("h", ""), ("2027-03-01T18:00:00", "18:00:00Z"), ("8x", "")]
-)
+    ("deadline", "hint"),
+    [
+        ("8 hours", ""), ("0h", ""), ("h", ""), ("2027-03-01T18:00:00", "18:00:00Z"), ("8x", ""),
+        ("36601d", "100 years"), ("9" * 30 + "d", "100 years"), ("9999-12-31T23:59:59-14:00", "9999, in UTC"),
+        ("0001-01-01T00:00:00+14:00", "years 1"),
+    ],
+)  # fmt: skip
 def test_a_deadline_nobody_understands_is_refused_with_what_is_expected(deadline: str, hint: str) -> None:
     with pytest.raises(ValueError, match="a time after the first launch as '8h'") as caught:
         study(VARIANTS, budget={"deadline": deadline})
@@ -203,6 +221,14 @@ def test_a_plateau_is_the_first_run_of_cells_without_an_improvement(values: list
         13,
     )
     assert len(sampled(played)) == first - 1
+
+
+def test_a_search_that_asked_for_all_its_cells_was_not_stopped_by_its_plateau() -> None:
+    made = study({**SEARCH, "cells": 5}, stop={"plateau": {"cells": 4, "by": 0.01}})
+    played = Rehearsal(made).play(scored(lambda _stage, cell, _seed: 0.0 if cell.name == "baseline" else 0.3))
+    assert len(sampled(played)) == 5
+    assert played.stages[0].decisions == ()
+    assert played.study.state == "closed"
 
 
 def test_a_search_of_two_objectives_has_no_plateau() -> None:

@@ -46,12 +46,19 @@ def put_values(connection: sa.Connection, uid: str, values: Mapping[int, Mapping
         connection.execute(sa.insert(schema.value).values(**row))
 
 
-def taken_back(connection: sa.Connection, study: sa.RowMapping, cell: NewCell, seed: int) -> tuple[str, Json] | None:
+_ONCE_MORE: Json = {"state": TrialState.WAITING, "outcome": None, "message": None, "owner": None, "ended": None}
+_NOT_YET: Json = dict.fromkeys(("final_value", "final_epoch", "best_value", "best_epoch"))
+
+
+def taken_back(
+    connection: sa.Connection, study: sa.RowMapping, cell: NewCell, seed: int, cell_id: int
+) -> tuple[str, Json] | None:
     """The trial that a withdrawn stage of `study` has of this cell and seed, finished ones first; None without one.
 
     Returns:
         Its uid and the columns to set, all but the cell it goes over to. Its numbers are those of the study's metric,
-        which may have changed. A pruned trial answers only for the same question of a search.
+        which may have changed. A pruned trial answers only for the same question of a search; where its stage has no
+        pruner any more, it goes on from its checkpoint.
     """
     stage, of, trial = schema.stage, schema.cell, schema.trial
     query = (
@@ -67,26 +74,35 @@ def taken_back(connection: sa.Connection, study: sa.RowMapping, cell: NewCell, s
         columns: Json = {"optuna": cell.optuna if optuna is None else optuna}
         if row["outcome"] == Outcome.CANCELLED:
             if row["message"] == WITHDRAWN:
-                again = {"state": TrialState.WAITING, "outcome": None, "message": None, "owner": None, "ended": None}
-                if optuna is None:
-                    # What a pruner said of it was an answer to another question.
-                    again["decision"] = None
-                return row["uid"], columns | again
+                # What a pruner said of it may have been an answer to another question.
+                return row["uid"], columns | _ONCE_MORE | ({} if optuna is not None else {"decision": None})
             continue
         if row["outcome"] == Outcome.PRUNED and optuna is None:
             continue
+        if row["outcome"] == Outcome.PRUNED and _has_no_pruner(connection, study, cell_id):
+            return row["uid"], columns | _ONCE_MORE | _NOT_YET | {"decision": None}
         numbers = _numbers(connection, row, study["document"].get("metric", ""))
         if numbers is not None:
             return row["uid"], columns | numbers
     return None
 
 
+def _has_no_pruner(connection: sa.Connection, study: sa.RowMapping, cell_id: int) -> bool:
+    """Whether the study's document says of the search that a cell is of that it prunes nothing."""
+    stage, cell = schema.stage, schema.cell
+    of_cell = sa.select(stage.c.ordinal).join(cell, cell.c.stage_id == stage.c.id).where(cell.c.id == cell_id)
+    ordinal, stages = connection.scalar(of_cell), study["document"].get("stages") or []
+    if ordinal is None or ordinal >= len(stages):
+        return False
+    return (stages[ordinal].get("pruner") or {}).get("type") == "none"
+
+
 def _answering(old: Json, asked: Json) -> Json | None:
     """What a trial of a search keeps where it answers the same question once more; None where it does not."""
     if not asked or any(old.get(part) != asked.get(part) for part in ("params", "distributions")):
         return None
-    # What pruners and samplers noted during the trial is the trial's own.
-    return {**old, **asked, "system_attrs": {**asked.get("system_attrs", {}), **old.get("system_attrs", {})}}
+    # What pruners noted during the trial is the trial's own; what the sampler notes as it asks is of this question.
+    return {**old, **asked, "system_attrs": {**old.get("system_attrs", {}), **asked.get("system_attrs", {})}}
 
 
 def _numbers(connection: sa.Connection, row: sa.RowMapping, metric: str) -> Json | None:

@@ -164,6 +164,12 @@ class TrialRecord:
         """Whether no worker ever held it, in this ledger or in the one it was restored from."""
         return self.started is None and self.fence % RESTORED_FENCES == 0
 
+    @property
+    def latency_ms(self) -> float | None:
+        """Median milliseconds its network takes for one image, by its profile; None: not measured."""
+        value = (self.profile or {}).get("latency_p50_ms")
+        return float(value) if isinstance(value, int | float) else None
+
 
 @dataclass(frozen=True)
 class ValueRecord:
@@ -377,7 +383,7 @@ class Promote:
 
 @dataclass(frozen=True)
 class EndPaused:
-    """End every paused trial of an open stage whose version is still `version`: it is pruned where it stands.
+    """End every paused trial of a stage whose version is still `version`: it is pruned where it stands.
 
     Its final and best value are those of `metric` over the epochs it has.
     """

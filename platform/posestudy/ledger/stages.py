@@ -116,7 +116,7 @@ class _Growth:
         if isinstance(change, Promote):
             return self._promote(change)
         if isinstance(change, EndPaused):
-            self._touch(change.stage_id, change.version, {})
+            self._touch(change.stage_id, change.version, {}, closed_too=True)
             return paused.end_of_stage(self._connection, change.stage_id, change.metric, change.direction)
         if isinstance(change, Decide):
             return self._decide(change)
@@ -297,7 +297,7 @@ class _Growth:
 
     def _take_back(self, cell_id: int, cell: NewCell, seed: int) -> bool:
         """Give the new cell the trial that a withdrawn stage has of it; whether there is one."""
-        found = known.taken_back(self._connection, self._study, cell, seed)
+        found = known.taken_back(self._connection, self._study, cell, seed, cell_id)
         if found is None:
             return False
         uid, columns = found
