@@ -12,13 +12,14 @@ from posestudy.vocabulary import METRICS, Direction
 from posestudy_reports import cell_numbers, networks, tradeoff, words
 from posestudy_reports.addressed import Number, Text
 from posestudy_reports.factor_table import addressed_row
-from posestudy_reports.quantities import QUANTITIES, Range
+from posestudy_reports.quantities import QUANTITIES, Range, devices
 from posestudy_reports.results import CellResult, StageResult, StudyResult
 from posestudy_reports.tables import Column, Entry, Table
 from posestudy_reports.tradeoff import Point, Tradeoff
 
-_QUANTITIES: Final = {"duration_s": "train_time", "peak_memory_mb": "peak_memory"}
-_SHORT: Final = {"duration_s": "Time", "peak_memory_mb": "Memory [MiB]"}
+_QUANTITIES: Final = {"latency_ms": "latency", "duration_s": "train_time", "peak_memory_mb": "peak_memory"}
+_SHORT: Final = {"latency_ms": "Latency [ms]", "duration_s": "Time", "peak_memory_mb": "Memory [MiB]"}
+_WORDS: Final = {"latency_ms": "latency", "duration_s": "training time", "peak_memory_mb": "peak memory"}
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,18 @@ class Member:
 
 @dataclass(frozen=True)
 class ParetoSet:
-    """The cells of one stage by its two objectives."""
+    """The cells of one stage by its two objectives; of those that are one configuration the carried or the first one.
+
+    Attributes:
+        device: where the costs among the objectives were measured; empty where there is none, or that is not known.
+        elsewhere: labels of the cells that have both objectives, but a cost from another machine.
+    """
 
     stage: StageResult
     objectives: tuple[str, str]
     members: tuple[Member, ...]
+    device: str = ""
+    elsewhere: tuple[str, ...] = ()
 
     @property
     def front(self) -> tuple[Member, ...]:
@@ -52,23 +60,42 @@ def pareto_sets(result: StudyResult) -> tuple[ParetoSet, ...]:
     for stage in result.stages:
         names = [str(name) for name in stage.declared.get("objectives") or ()]
         if stage.stage.design == "search" and len(names) == 2:
-            members = _members(result, stage, (names[0], names[1]))
-            if members:
-                found.append(ParetoSet(stage, (names[0], names[1]), members))
+            one = _pareto_set(result, stage, (names[0], names[1]))
+            if one.members:
+                found.append(one)
     return tuple(found)
 
 
-def _members(result: StudyResult, stage: StageResult, names: tuple[str, str]) -> tuple[Member, ...]:
-    measured = []
+def _pareto_set(result: StudyResult, stage: StageResult, names: tuple[str, str]) -> ParetoSet:
+    measured = _measured(result, stage, names)
+    machines = {member.cell.cell.id: _machines(result, member.cell, names) for member in measured}
+    device = tradeoff.commonest([machine for several in machines.values() for machine in several])
+    # Numbers of two machines cannot be held against each other.
+    here = [member for member in measured if not device or machines[member.cell.cell.id] == (device,)]
+    directions = [_direction(name) for name in names]
+    members = tuple(
+        Member(one.cell, one.values, not any(_dominates(other, one, directions) for other in here)) for one in here
+    )
+    away = tuple(tradeoff.label(stage, member.cell) for member in measured if member not in here)
+    return ParetoSet(stage, names, members, device, away)
+
+
+def _measured(result: StudyResult, stage: StageResult, names: tuple[str, str]) -> list[Member]:
+    """The configurations with both objectives, each once: a sampler may ask for one again."""
+    found: dict[str, Member] = {}
     for cell in stage.cells:
         first, second = (Range.of(_values(result, cell, name)) for name in names)
-        if first is not None and second is not None:
-            measured.append(Member(cell, (first, second)))
-    directions = [_direction(name) for name in names]
-    return tuple(
-        Member(one.cell, one.values, not any(_dominates(other, one, directions) for other in measured))
-        for one in measured
-    )
+        if first is None or second is None:
+            continue
+        if cell.cell.key not in found or cell.cell.name == stage.stage.carried:
+            found[cell.cell.key] = Member(cell, (first, second))
+    return list(found.values())
+
+
+def _machines(result: StudyResult, cell: CellResult, names: Sequence[str]) -> tuple[str, ...]:
+    """Where the costs among the objectives of a cell were measured, each machine once."""
+    costs = [QUANTITIES[_QUANTITIES[name]] for name in names if name in _QUANTITIES]
+    return tuple(dict.fromkeys(device for cost in costs for device in devices(cost, result, cell)))
 
 
 def _dominates(one: Member, other: Member, directions: Sequence[Direction]) -> bool:
@@ -139,6 +166,8 @@ def sentence(result: StudyResult, found: ParetoSet) -> str:
         f"{len(front)} {'is' if len(front) == 1 else 'are'} not dominated by {first} and {second}: no other cell is as "
         "good by both and better by one. "
     )
+    if found.elsewhere:
+        text += f"Left out, measured on another machine: {words.listing(found.elsewhere)}. "
     rule = f"A stage of two objectives carries its best cell by {result.metric.short}, the study's metric"
     carried = stage.named(stage.stage.carried)
     if stage.stage.state != "closed" or carried is None:
@@ -161,7 +190,7 @@ def _named(result: StudyResult, stage: StageResult) -> bool:
 def _short(objective: str) -> str:
     if objective in METRICS:
         return METRICS[objective].short
-    return {"duration_s": "training time", "peak_memory_mb": "peak memory"}[objective]
+    return _WORDS[objective]
 
 
 def drawable(result: StudyResult, found: ParetoSet) -> Tradeoff | None:
@@ -187,7 +216,7 @@ def drawable(result: StudyResult, found: ParetoSet) -> Tradeoff | None:
     )
     if len({point.cost.mean for point in points}) < 2:
         return None
-    return Tradeoff(QUANTITIES[_QUANTITIES[costs[0]]], points)
+    return Tradeoff(QUANTITIES[_QUANTITIES[costs[0]]], points, found.device, found.elsewhere)
 
 
 def caption(result: StudyResult, found: ParetoSet, drawn: Tradeoff) -> str:

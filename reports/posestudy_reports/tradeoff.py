@@ -78,7 +78,7 @@ def tradeoffs(result: StudyResult) -> tuple[Tradeoff, ...]:
 def _tradeoff(result: StudyResult, quantity: Quantity) -> Tradeoff | None:
     cells = [(stage, cell) for stage, cell in distinct(result) if over_seeds(quantity, result, cell)]
     machines = {cell.cell.id: devices(quantity, result, cell) for _, cell in cells}
-    device = _commonest([m for several in machines.values() for m in several])
+    device = commonest([m for several in machines.values() for m in several])
     # Numbers of two machines cannot be held against each other.
     here = [pair for pair in cells if not device or machines[pair[1].cell.id] == (device,)]
     training = quantity.hardware == "training"
@@ -105,7 +105,7 @@ def distinct(result: StudyResult) -> list[tuple[StageResult, CellResult]]:
     return list(found.values())
 
 
-def _commonest(names: Sequence[str]) -> str:
+def commonest(names: Sequence[str]) -> str:
     """The one named most often, the first of several; empty for none."""
     return max(dict.fromkeys(names), key=names.count, default="")
 

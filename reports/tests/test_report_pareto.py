@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given, settings
@@ -25,6 +26,45 @@ def study(cells: dict[str, tuple[float, float]], objectives: list[str] = TWO, **
     for name, (value, seconds) in cells.items():
         made.row(name, {"optimizer.lr": 1e-3}, (value,), seconds=seconds)
     return made.report()
+
+
+def test_latency_is_the_second_objective_as_the_profiles_of_the_trials_have_it() -> None:
+    made = Searched(stages=[{"name": "find", "design": "search", "objectives": ["coco/AP", "latency_ms"]}])
+    made.stage("find", design="search", baseline=None)
+    for name, value, latency in (("slow", 0.7, 9.0), ("quick", 0.5, 2.5), ("worse", 0.4, 3.0), ("unknown", 0.9, None)):
+        made.row(name, {"optimizer.lr": 1e-3}, (value,))
+        profile = None if latency is None else {"latency_p50_ms": latency, "device_name": "A100"}
+        made.trials[-1] = replace(made.trials[-1], profile=profile)
+    report = made.report()
+    found = section(report)
+    assert rows(found.tables[0]) == [["slow", "0.700", "9.0", ""], ["quick", "0.500", "2.5", ""]]
+    assert "Of 3 cells" in found.texts[0]
+    assert "by AP and latency" in found.texts[0]
+    assert "AP against the median latency of one image on A100, a point per" in found.figures[0].caption
+
+
+def test_a_configuration_that_was_asked_for_twice_stands_once() -> None:
+    made = Searched(stages=[{"name": "find", "design": "search", "objectives": TWO}])
+    made.stage("find", design="search", baseline=None, carried="again")
+    for name, rate in (("first", 1e-3), ("again", 1e-3), ("other", 1e-4)):
+        made.row(name, {"optimizer.lr": rate}, (0.5,), seconds=100.0)
+        made.cells[-1] = replace(made.cells[-1], key=str(rate))
+    found = section(made.report())
+    assert rows(found.tables[0]) == [["again", "0.500", "1 min 40 s", "yes"], ["other", "0.500", "1 min 40 s", ""]]
+    assert "Of 2 cells" in found.texts[0]
+
+
+def test_times_of_two_machines_are_not_held_against_each_other() -> None:
+    made = Searched(stages=[{"name": "find", "design": "search", "objectives": TWO}])
+    made.stage("find", design="search", baseline=None)
+    for name, value, seconds, device in (
+        ("here", 0.7, 900.0, "A100"), ("there too", 0.5, 800.0, "A100"), ("reused", 0.8, 1.0, "CPU"),
+    ):  # fmt: skip
+        made.row(name, {"optimizer.lr": 1e-3}, (value,), seconds=seconds, device=device)
+    found = section(made.report())
+    assert [row[0] for row in rows(found.tables[0])] == ["here", "there too"]
+    assert "Left out, measured on another machine: reused." in found.texts[0]
+    assert "Left out, measured on another machine: reused." in found.figures[0].caption
 
 
 def section(report: StudyReport) -> Any:
@@ -55,7 +95,8 @@ def test_the_table_holds_what_is_not_dominated_and_marks_what_is_carried() -> No
 def test_the_figure_shows_every_cell_and_rings_the_set() -> None:
     [chart] = section(study(CELLS)).figures
     assert chart.name == "pareto_1"
-    assert "AP against the time of training, a point per completed cell of stage \u201cfind\u201d." in chart.caption
+    said = "AP against the time of training on cuda:0, a point per completed cell of stage \u201cfind\u201d."
+    assert said in chart.caption
     assert b"<svg" in chart.vector("svg")
 
 

@@ -90,11 +90,7 @@ def _asked_once(search: Search, view: View, rejected: Sequence[Json]) -> tuple[J
     space = distributions(search)
     levels: Json = {}
     begun = bool(_asked(view)) or not search.warm_start
-    pending = list(space)
-    while pending:
-        # In the file's order, but a factor after those its condition asks for.
-        factor = next(f for f in pending if not set(search.when(f) or {}) & set(pending))
-        pending.remove(factor)
+    for factor in search.order():
         if holds(search.when(factor), levels, view.stage.start):
             levels[factor] = search.level(factor, _suggest(trial, factor, space[factor]))
     params = dict(trial.params)
@@ -236,7 +232,14 @@ def _stage_of(snapshot: Snapshot, trial: TrialRecord) -> tuple[View, Search | No
 
 
 def _asked(view: View) -> list[TrialRecord]:
-    return [trial for trial in view.trials if trial.optuna.get("distributions")]
+    """The sampled trials in the order in which they were asked for.
+
+    That is the order of their cells. A trial that came back from a stage as it was before an edit of the study file
+    kept its old number.
+    """
+    place = {cell.id: cell.ordinal for cell in view.cells}
+    asked = [trial for trial in view.trials if trial.optuna.get("distributions")]
+    return sorted(asked, key=lambda trial: (place[trial.cell_id], trial.number))
 
 
 def _seed(view: View, attempt: int = 0) -> int:
@@ -341,7 +344,7 @@ def _frozen(
         constraints = None if worst is None else {"memory": 0.0}
         if trial.outcome is Outcome.COMPLETED and finished:
             state, values = State.COMPLETE, finished
-        elif rests or trial.outcome is Outcome.PRUNED:
+        elif (rests or trial.outcome is Outcome.PRUNED) and not search.objectives:
             # As Optuna's own `tell` does: the last value stands for the whole trial.
             last = curve[max(curve)] if curve else None
             state, values = State.PRUNED, [last] if last is not None and math.isfinite(last) else None

@@ -39,11 +39,13 @@ def unflatten(flat: Mapping[str, Any]) -> Json:
 
 
 def put(config: Json, factor: str, level: Any) -> None:
-    """Set `factor` in the nested `config`, making groups that are missing or off."""
+    """Set `factor` in the nested `config`, making groups that are missing or off; `codec: megvii` keeps its name."""
     *groups, last = factor.split(".")
-    for group in groups:
-        if not isinstance(config.get(group), dict):
-            config[group] = {}
+    for place, group in enumerate(groups, 1):
+        held = config.get(group)
+        if not isinstance(held, dict):
+            named = isinstance(held, str) and ".".join(groups[:place]) in _KINDS
+            config[group] = {"type": held} if named else {}
         config = config[group]
     config[last] = deepcopy(level)
 

@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from posestudy.errors import PoseStudyError, nearest
+from posestudy.vocabulary import METRICS
 from posestudy_studies import factors
+from posestudy_studies.designs.search import OUTCOMES, Search
 from posestudy_studies.evaluation import GROUND_TRUTH, EvaluationChange
 from posestudy_studies.layouts import Layout, layout
 from posestudy_studies.mistakes import Mistake
@@ -92,7 +94,21 @@ def mistakes(study: Study) -> list[Mistake]:
                 if (tuple(where.split(".")), what) not in told:
                     place = probe.places.get(where) or probe.places.get("evaluation") or probe.path
                     found.append(Mistake(("stages", i, *place), what, expected, hint))
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(found)) or list(_objectives(study, keypoints))
+
+
+def _objectives(study: Study, keypoints: Layout) -> Iterator[Mistake]:
+    """Second objectives that the evaluators of the study's metric do not measure."""
+    measured = [m for m in METRICS if m.startswith("coco/") == study.metric.startswith("coco/")]
+    if nme_pair(study.baseline.evaluated(study.evaluation), keypoints) is None:
+        measured = [m for m in measured if m != "nme"]
+    for i, stage in enumerate(study.stages):
+        second = stage.objectives[1:] if isinstance(stage, Search) else []
+        for name in second:
+            if name in METRICS and name not in measured:
+                others = ", ".join([*(m for m in measured if m != study.metric), *OUTCOMES])
+                expected = f"what is measured in a study of {study.metric}: {others}"
+                yield Mistake(("stages", i, "objectives", 1), repr(name), expected)
 
 
 def evaluations(study: Study) -> Iterator[Evaluation]:

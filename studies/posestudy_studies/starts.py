@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from posestudy.errors import PoseStudyError
 from posestudy_studies import cells, factors
 from posestudy_studies.designs.base import BASELINE, Design, Probe
-from posestudy_studies.designs.conditions import holds
 from posestudy_studies.training import Training
 
 MOST = 200
@@ -24,9 +23,8 @@ class Start:
 
 
 def applicable(stage: Design, start: Training) -> list[Probe]:
-    """The probes of `stage` whose conditions `start` fulfils."""
-    config = start.model_dump(mode="json")
-    return [probe for probe in stage.probes() if holds(probe.when, {}, config)]
+    """The probes of `stage` for one that starts from `start`."""
+    return stage.probes_on(start)
 
 
 def following(stage: Design, starts: Sequence[Start], carry: str) -> list[Start]:

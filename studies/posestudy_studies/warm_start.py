@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from posestudy.errors import PoseStudyError
 from posestudy.ledger.records import CellRecord, Json, Snapshot
 from posestudy.vocabulary import Outcome
@@ -86,6 +88,8 @@ def record(search: Search, view: View) -> Json:
 
 def _unlike(study: Study, other: Snapshot) -> str | None:
     document = other.study.document
+    if "dataset" not in document:
+        return "was imported without a study file: what its cells are configured as is not known"
     fingerprint = (document.get("dataset") or {}).get("fingerprint")
     if not study.dataset.fingerprint or fingerprint != study.dataset.fingerprint:
         return "has other data"
@@ -99,7 +103,9 @@ def _take(study: Study, search: Search, view: View, other: Snapshot, known: dict
     start = Training.model_validate(view.stage.start)
     stages = {stage.id: stage.name for stage in other.stages}
     new = valueless = differing = again = 0
-    for cell in other.cells:
+    # The study's own name stands for its earlier stages.
+    there = [cell for cell in other.cells if other is not view.snapshot or cell.stage_id != view.stage.id]
+    for cell in there:
         params = None if cell.key in known else _params(study, search, view, start, cell)
         results = dict(_results(other, cell))
         if cell.key in known:
@@ -122,7 +128,7 @@ def _take(study: Study, search: Search, view: View, other: Snapshot, known: dict
         )
         if count
     ]  # fmt: skip
-    told = f"{new} of {len(other.cells)} of study '{other.study.name}'"
+    told = f"{new} of {len(there)} of study '{other.study.name}'"
     return f"{told} ({', '.join(left)})" if left else told
 
 
@@ -144,13 +150,10 @@ def _built_elsewhere(source: Json | None) -> bool:
 def _params(study: Study, search: Search, view: View, start: Training, cell: CellRecord) -> Json | None:
     """What Optuna would have had to say for the search to ask for this configuration; None: it never could."""
     levels: Json = {}
-    pending = list(search.space)
-    while pending:
-        factor = next(f for f in pending if not set(search.when(f) or {}) & set(pending))
-        pending.remove(factor)
+    for factor in search.order():
         if not holds(search.when(factor), levels, view.stage.start):
             continue
-        fits = _level(search, start, levels, factor, _at(cell.config, factor))
+        fits = _level(search, cell, factor)
         if not fits:
             return None
         levels[factor] = fits[0]
@@ -163,11 +166,11 @@ def _params(study: Study, search: Search, view: View, start: Training, cell: Cel
     return {factor: choice_text(level) for factor, level in levels.items()}
 
 
-def _level(search: Search, start: Training, before: Json, factor: str, value: Any) -> list[Any]:
-    """The level of the space that `value` of a resolved configuration is, in a list; empty: there is none."""
-    choices = search.choices(factor)
+def _level(search: Search, cell: CellRecord, factor: str) -> list[Any]:
+    """The level of the space that a cell has of `factor`, in a list; empty: there is none."""
+    value, choices = _at(cell.config, factor), search.choices(factor)
     if choices is not None:
-        return [choice for choice in choices if _same(_resolved(start, {**before, factor: choice}, factor), value)][:1]
+        return [choice for choice in choices if _same(_resolved(search, cell, factor, choice), value)][:1]
     dimension = search.space[factor]
     if isinstance(value, bool) or not isinstance(value, int | float):
         return []
@@ -175,14 +178,20 @@ def _level(search: Search, start: Training, before: Json, factor: str, value: An
         case Log(log=(low, high)) | Uniform(uniform=(low, high)):
             return [float(value)] if low <= value <= high else []
         case Whole(int=(low, high)):
-            return [int(value)] if isinstance(value, int) and low <= value <= high else []
+            # A factor of any numbers holds 3 as 3.0.
+            return [int(value)] if value == int(value) and low <= value <= high else []
     return []
 
 
-def _resolved(start: Training, levels: Json, factor: str) -> Any:
+def _resolved(search: Search, cell: CellRecord, factor: str, choice: Any) -> Any:
+    """What `factor` would be with this choice where all else is as in `cell`, other factors of the same group too."""
+    levels = {factor: choice}
+    if isinstance(choice, Mapping):
+        inside = (other for other in search.space if other.startswith(f"{factor}."))
+        levels |= {other: level for other in inside if (level := _at(cell.config, other)) is not None}
     try:
-        return _at(factors.apply(start, levels).model_dump(mode="json"), factor)
-    except PoseStudyError:
+        return _at(factors.apply(Training.model_validate(cell.config), levels).model_dump(mode="json"), factor)
+    except (PoseStudyError, ValidationError):
         return _NOTHING
 
 

@@ -216,6 +216,42 @@ def test_two_objectives_are_told_to_nsga_ii_in_their_directions():
     assert len(study.best_trials) == 1
 
 
+def test_latency_is_an_objective_and_a_trial_without_it_has_failed_for_the_sampler():
+    search, view = start(sampler="nsgaii", objectives=["coco/AP", "latency_ms"])
+    for profile in ({"latency_p50_ms": 3.0}, {"latency_p50_ms": 4}, {"parameters": 7}, None):
+        view, uid = added(view, decider.ask(search, view)[1])
+        view = ended(recorded(view, uid, EPOCHS, 0.5), uid, Outcome.COMPLETED, 0.5)
+        trials = [replace(t, profile=profile) if t.uid == uid else t for t in view.snapshot.trials]
+        view = View(replace(view.snapshot, trials=tuple(trials)), view.stage)
+    study = decider._rebuilt(search, view)
+    assert [d.name for d in study.directions] == ["MAXIMIZE", "MINIMIZE"]
+    assert [t.values for t in study.trials] == [[0.5, 3.0], [0.5, 4.0], None, None]
+    assert [t.state.name for t in study.trials] == ["COMPLETE", "COMPLETE", "FAIL", "FAIL"]
+
+
+def test_what_was_pruned_before_the_file_named_two_objectives_has_failed_for_the_sampler():
+    search, view = start(sampler="nsgaii", objectives=["coco/AP", "duration_s"])
+    view, uid = added(view, decider.ask(search, view)[1])
+    view = ended(recorded(view, uid, 1, 0.1), uid, Outcome.PRUNED, 0.1)
+    [trial] = decider._rebuilt(search, view).trials
+    assert (trial.state.name, trial.values) == ("FAIL", None)
+    assert decider.ask(search, view) == decider.ask(search, view)
+
+
+@pytest.mark.parametrize("sampler", ["qmc", "nsgaii"])
+def test_the_order_is_that_of_the_cells_where_a_trial_has_kept_the_number_of_an_earlier_plan(sampler):
+    search, view = start(sampler={"type": sampler, "population": 3})
+    plain = view
+    for number in range(8):
+        view, uid = added(view, decider.ask(search, view)[1])
+        view = ended(recorded(view, uid, EPOCHS, number / 10), uid, Outcome.COMPLETED, number / 10)
+        plain = view
+    trials = plain.snapshot.trials
+    numbers = {trials[2].uid: trials[8].number, trials[8].uid: trials[2].number}
+    moved = tuple(replace(t, number=numbers.get(t.uid, t.number)) for t in trials)
+    assert decider.ask(search, View(replace(plain.snapshot, trials=moved), view.stage)) == decider.ask(search, plain)
+
+
 def conditional():
     return start(
         sampler="random",
@@ -239,6 +275,18 @@ def test_a_factor_is_sampled_only_where_its_condition_holds():
         view, uid = added(view, kept)
         view = ended(view, uid, Outcome.COMPLETED, 0.1)
     assert seen == {"resnet18", "resnet34"}
+
+
+@pytest.mark.parametrize(("codec", "there"), [("megvii", True), ("msra", False)])
+def test_a_condition_names_the_codec_that_the_stage_starts_from(codec, there):
+    from posestudy_studies.cells import baseline_proposal
+
+    space = {"codec.kernel_size": {"choices": [5, 7], "when": {"codec": "megvii"}}, "sigma": [1.0, 2.0]}
+    study = study_with(stage(sampler="random", space=space), {"codec": codec})
+    view = stage_view(study, [baseline_proposal()], [0.3])
+    levels, _ = decider.ask(study.stages[0], view)
+    assert ("codec.kernel_size" in levels) is there
+    assert any("codec.kernel_size" in probe.levels for probe in study.stages[0].probes_on(study.baseline)) is there
 
 
 def in_memory(view, uid, levels, fits):

@@ -343,6 +343,15 @@ def test_levels_that_would_not_fit_what_an_earlier_stage_may_carry_are_told_befo
     assert complaints(NETWORK, after | {"carry": "hrnet"}) == [line]
     conditional = {"backbone.deep_stem": {"levels": [True], "when": {"model": "resnet18"}}}
     assert complaints(NETWORK, after | {"factors": conditional}) == []
+    # What else the grid tries is tried all the same where the condition does not hold.
+    [line] = complaints(NETWORK, after | {"carry": "hrnet", "factors": {**conditional, "sigma": [1.0, -2.0]}})
+    assert line.startswith("1.factors.sigma.1: found -2.0")
+
+
+def test_a_level_of_a_condition_that_its_factor_never_has_is_told():
+    knob = {"levels": [True], "when": {"model": ["resnet18", "resnet43"]}}
+    [line] = complaints(stage("grid", factors={"model": ["resnet18", "resnet34"], "backbone.deep_stem": knob}))
+    assert line.startswith("0.factors.backbone.deep_stem.when.model.1: found 'resnet43', expected a level of model: ")
 
 
 def test_levels_that_only_fit_what_a_stage_carries_by_name_are_no_mistake():

@@ -50,6 +50,11 @@ def before(**more: Any) -> Snapshot:
     return Rehearsal(study("before", GRID, **more)).play(scored)
 
 
+def logged(held: Snapshot) -> Snapshot:
+    """A study with the document that `posestudy import` gives to logs."""
+    return replace(held, study=replace(held.study, document={"study": "before", "metric": "coco/AP", "stages": []}))
+
+
 def begun(made: Study, *elsewhere: Snapshot) -> Snapshot:
     """The search with its baseline done and its first cell asked for."""
     rehearsal = Rehearsal(made)
@@ -90,6 +95,11 @@ def test_cells_of_the_space_are_known_with_the_mean_of_their_seeds() -> None:
         (lambda: before(data="e" * 64), "none of study 'before', which has other data"),
         (lambda: before(metric="coco/AR"), "none of study 'before', which has another metric (coco/AR)"),
         (None, "none of study 'before', which is not in this home"),
+        (
+            lambda: logged(before()),
+            "none of study 'before', which was imported without a study file: what its cells are configured as is not "
+            "known",
+        ),
         (lambda: before(evaluation={"flip_test": False}), "(7 outside of the space or otherwise different)"),
     ],
 )
@@ -122,6 +132,61 @@ def test_the_same_configuration_of_two_studies_is_known_once() -> None:
         .decisions[0]
         .endswith("0 of 7 of study 'again' (2 outside of the space or otherwise different, 5 known already)")
     )
+
+
+@pytest.mark.parametrize(
+    ("space", "rows", "params"),
+    [
+        # A factor of any numbers holds a whole one as 3.0.
+        (
+            {"sigma": {"int": [1, 3]}},
+            {"a": {"sigma": 1.0}, "b": {"sigma": 3.0}, "c": {"sigma": 2.5}},
+            [{"sigma": 2}, {"sigma": 1}, {"sigma": 3}],
+        ),
+        # By itself no choice of one factor fits what the stage starts from: 4 epochs.
+        (
+            {"validate_every": [5, 8], "epochs": [10, 20]},
+            {"a": {"validate_every": 5, "epochs": 20}, "b": {"validate_every": 8, "epochs": 10}},
+            [{"validate_every": 5, "epochs": 20}, {"validate_every": 8, "epochs": 10}],
+        ),
+        # A group is a choice, and one of its members is sampled too.
+        (
+            {
+                "augmentation.flip": [None, {}],
+                "augmentation.flip.prob": {"uniform": [0.1, 0.9], "when": {"augmentation.flip": {}}},
+            },
+            {"a": {"augmentation.flip": {"prob": 0.3}}, "b": {"augmentation.flip": {"prob": 0.95}}},
+            [{"augmentation.flip": None}, {"augmentation.flip": "{}", "augmentation.flip.prob": 0.3}],
+        ),
+    ],
+)
+def test_a_level_is_recognised_however_its_factor_holds_it(space: Any, rows: Any, params: Any) -> None:
+    """The first of the known cells is the grid's baseline, where the space holds it."""
+    other = Rehearsal(study("before", {"name": "rows", "design": "variants", "variants": rows})).play(scored)
+    held = begun(study("now", {**SEARCH, "space": space}), other)
+    assert [row["params"] for row in first(held)["warm_start"]["known"]] == params
+
+
+def test_the_own_name_stands_for_earlier_stages_and_not_for_the_baseline_of_this_one() -> None:
+    held = begun(study("now", {**SEARCH, "warm_start": ["now"]}))
+    assert first(held)["warm_start"]["known"] == []
+    assert held.stages[0].decisions == ("begins with 0 known cells: 0 of 0 of study 'now'",)
+
+
+def test_what_is_known_stays_known_where_a_later_cell_has_an_earlier_trial() -> None:
+    """The file was edited, and a trial of the search as it was before came back for the second cell."""
+    made = study("now", SEARCH)
+    played = Rehearsal(made, begun(made, before())).play(scored)
+    one, two = (t for t in played.trials if t.number in (2, 3))
+    numbers = {one.uid: two.number, two.uid: one.number}
+    trials = tuple(replace(t, number=numbers.get(t.uid, t.number)) for t in played.trials)
+    search = made.stages[0]
+    assert isinstance(search, Search)
+    rebuilt = decider._rebuilt(search, View(replace(played, trials=trials), played.stages[0]))
+    known = [row["params"] for row in one.optuna["warm_start"]["known"]]
+    assert len(known) == 5
+    asked = [one.optuna["params"], two.optuna["params"]]
+    assert [trial.params for trial in rebuilt.trials[:7]] == known + asked
 
 
 def test_the_sampler_decides_as_one_optuna_study_that_was_given_these_trials() -> None:

@@ -13,6 +13,7 @@ from pydantic import Field, field_validator
 from posestudy.ledger.records import CellRecord, Snapshot, StageRecord, TrialRecord, ValueRecord
 from posestudy_studies import mistakes
 from posestudy_studies.designs.columns import ColumnsField
+from posestudy_studies.designs.conditions import holds
 from posestudy_studies.mistakes import Mistake
 from posestudy_studies.training import Model, Training, check_name, refuse
 
@@ -175,6 +176,11 @@ class Design(Model):
     @abstractmethod
     def probes(self) -> list[Probe]:
         """The combinations of levels to try on the baseline when a study file is checked."""
+
+    def probes_on(self, start: Training) -> list[Probe]:
+        """Those among them that a stage with this start may ask for."""
+        config = start.model_dump(mode="json")
+        return [probe for probe in self.probes() if holds(probe.when, {}, config)]
 
     def mistakes(self) -> list[Mistake]:
         """What is wrong with the options beyond what their types say; paths are relative to the stage."""

@@ -99,6 +99,14 @@ class Grid(Design):
             for chosen in self._combinations(None)
         ]
 
+    def probes_on(self, start: Training) -> list[Probe]:
+        if self._count() > MAX_CELLS:
+            return []
+        return [
+            Probe(("factors",), self._set(chosen), {f: self._place(f, i) for f, i in chosen.items()})
+            for chosen in self._combinations(start)
+        ]
+
     def _of(self, chosen: Mapping[str, int]) -> dict[str, Any]:
         """The conditions of a combination that its own levels do not decide."""
         return {f: level for one in chosen for f, level in (self._when(one) or {}).items() if f not in chosen}
@@ -114,6 +122,7 @@ class Grid(Design):
             for i, text in enumerate(texts):
                 if text in texts[:i]:
                     wrong.append(Mistake(self._place(factor, i), f"{text} a second time", "each level once"))
-            wrong += condition_mistakes(("factors", factor, "when"), factor, self._when(factor))
+            levels = {other: None if self._when(other) else self._levels(other) for other in self.factors}
+            wrong += condition_mistakes(("factors", factor, "when"), factor, self._when(factor), levels)
         every = [Proposal("", self._set(chosen)) for chosen in self._combinations(None)]
         return wrong + row_mistakes(self.rows, every)

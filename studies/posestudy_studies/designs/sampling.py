@@ -32,7 +32,7 @@ class Sampler(Model):
     startup_trials: int = Field(
         10, ge=0, le=100_000, description="Trials sampled at random before `tpe`, `curves` or `gp` models them."
     )
-    population: int = Field(10, ge=2, le=10_000, description="Cells of a generation of `nsgaii`.")
+    population: int = Field(10, ge=2, le=10_000, description="Trials of a generation of `nsgaii`.")
 
 
 class Pruner(Model):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Strict, Tag, field_validator
@@ -72,22 +72,23 @@ class Choices(Model):
 
 def _kind(value: object) -> str | None:
     if isinstance(value, (list, tuple)):
-        return "list"
+        return "a list"
     for name, model in (("log", Log), ("uniform", Uniform), ("int", Whole), ("choices", Choices)):
         if isinstance(value, model) or (isinstance(value, dict) and name in value):
-            return name
+            return f"{name} range"
     return None
 
 
 _EXPECTED = "{log: [low, high]}, {uniform: [low, high]}, {int: [low, high]}, {choices: [...]} or a list of choices"
-OUTCOMES = ("duration_s", "peak_memory_mb")
+OUTCOMES = ("latency_ms", "duration_s", "peak_memory_mb")
 """What of a trial may be an objective beside metrics; less is better."""
 Dimension = Annotated[
-    Annotated[list[Any], Field(min_length=1, max_length=1000), Tag("list")]
-    | Annotated[Log, Tag("log")]
-    | Annotated[Uniform, Tag("uniform")]
-    | Annotated[Whole, Tag("int")]
-    | Annotated[Choices, Tag("choices")],
+    Annotated[list[Any], Field(min_length=1, max_length=1000), Tag("a list")]
+    # No tag may be a key that stands in the file.
+    | Annotated[Log, Tag("log range")]
+    | Annotated[Uniform, Tag("uniform range")]
+    | Annotated[Whole, Tag("int range")]
+    | Annotated[Choices, Tag("choices range")],
     Discriminator(
         _kind, custom_error_type="posestudy_expected", custom_error_message=_EXPECTED,
         custom_error_context={"expected": _EXPECTED},
@@ -125,8 +126,8 @@ class Search(Design):
     )
     objectives: list[str] = Field(
         default_factory=list, max_length=2,
-        description="Two objectives, as `[coco/AP, duration_s]`: the study's metric, and another metric, `duration_s` "
-        "or `peak_memory_mb`. Empty for the study's metric alone.",
+        description="Two objectives, as `[coco/AP, latency_ms]`: the study's metric, and another metric, `latency_ms` "
+        "(median of one image), `duration_s` (of training) or `peak_memory_mb`. Empty for the study's metric alone.",
     )  # fmt: skip
     warm_start: list[str] = Field(
         default_factory=list, max_length=100,
@@ -183,6 +184,15 @@ class Search(Design):
             return dimension.choices
         return dimension if isinstance(dimension, list) else None
 
+    def order(self) -> list[str]:
+        """The factors in the file's order, but each after those that its condition asks for."""
+        pending, found = list(self.space), list[str]()
+        while pending:
+            factor = next((f for f in pending if not set(self.when(f) or {}) & set(pending)), pending[0])
+            pending.remove(factor)
+            found.append(factor)
+        return found
+
     def when(self, factor: str) -> dict[str, Any] | None:
         """The condition under which a factor exists; None: always."""
         dimension = self.space[factor]
@@ -203,15 +213,39 @@ class Search(Design):
         return list(ends)
 
     def probes(self) -> list[Probe]:
-        ends = {factor: self._ends(factor) for factor in self.space}
+        """Choices and ends of ranges: each by itself first, then two and more together, as far as `MAX_PROBES` goes."""
+        return self._probes(None)
+
+    def probes_on(self, start: Training) -> list[Probe]:
+        return self._probes(start.model_dump(mode="json"))
+
+    def _probes(self, config: dict[str, Any] | None) -> list[Probe]:
+        """On a start with this configuration; where it is not known (None) conditions on it are taken to hold."""
         found: dict[str, Probe] = {}
-        for combination in itertools.islice(itertools.product(*ends.values()), MAX_PROBES):
-            levels = dict(zip(ends, combination, strict=True))
-            while lost := [f for f in levels if not holds(self.when(f), levels, None)]:
-                levels = {f: level for f, level in levels.items() if f not in lost}
+        order = self.order()
+        for combination in itertools.islice(self._combinations(), MAX_PROBES):
+            levels: dict[str, Any] = {}
+            for factor in order:
+                if holds(self.when(factor), levels, config):
+                    levels[factor] = combination[factor]
             places = {f: ("space", f) for f in levels}
             found.setdefault(json.dumps(levels, sort_keys=True), Probe(("space",), levels, places))
         return list(found.values())
+
+    def _combinations(self) -> Iterator[dict[str, Any]]:
+        """The first level of every factor, then what differs from that in one factor, in two, and so on."""
+        levels = {factor: self._ends(factor) for factor in self.space}
+        first = {factor: ends[0] for factor, ends in levels.items()}
+        for count in range(len(levels) + 1):
+            for changed in itertools.combinations(levels, count):
+                others = [[*levels[f][1:], *(self._inside(f) if count == 1 else ())] for f in changed]
+                for chosen in itertools.product(*others):
+                    yield {**first, **dict(zip(changed, chosen, strict=True))}
+
+    def _inside(self, factor: str) -> list[int]:
+        """The neighbour of the lower end of whole numbers: it does not fit either where only odd ones do."""
+        dimension = self.space[factor]
+        return [dimension.int[0] + 1] if isinstance(dimension, Whole) else []
 
     def mistakes(self) -> list[Mistake]:
         wrong: list[Mistake] = []
@@ -223,7 +257,8 @@ class Search(Design):
                 for i, text in enumerate(texts)
                 if text in texts[:i]
             ]
-            wrong += condition_mistakes(("space", factor, "when"), factor, self.when(factor))
+            chosen = {other: None if self.when(other) else self.choices(other) for other in self.space}
+            wrong += condition_mistakes(("space", factor, "when"), factor, self.when(factor), chosen)
         wrong += self._circle_mistakes() + self._objective_mistakes() + self._pruner_mistakes()
         return wrong + self._warm_mistakes()
 
