@@ -2,15 +2,18 @@
 
 The ledger holds such a trial for its task for as long as it takes. What the journal says is brought in from its
 beginning each time: the ledger takes nothing twice. A task that Slurm runs again begins a new attempt under a fence of
-its own, which the ledger learns from the journal.
+its own, which the ledger learns from the journal. Each run of a task writes a file of its own, since a run that Slurm
+believes dead may live on a node that is cut off; it ends when it sees the file of a later run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Final
 
 from posestudy import journal
+from posestudy.durable import write_text
 from posestudy.home import Home
 from posestudy.ledger import Ledger
 from posestudy.ledger.records import Checkpoint, Json, NewSplitUse, StudyRecord, TrialRecord
@@ -45,10 +48,88 @@ def collect(ledger: Ledger, home: Home, name: str | None = None) -> Iterator[str
             yield from (line for trial in held if (line := _told(study.name, trial, now[trial.uid])))
 
 
+def waiting_for_launch(ledger: Ledger, home: Home, name: str | None = None) -> Iterator[str]:
+    """Tells of each study of tasks without a database that only a launch moves on. Arguments as of `collect`."""
+    for study in [ledger.study(name)] if name is not None else ledger.studies():
+        if study.state != "open" or not any(home.task_journal(study.name, 0, 0).parent.glob("*.task")):
+            continue
+        if all(trial.state is TrialState.DONE for trial in ledger.snapshot(study.name, values=False).trials):
+            yield f"all trials of '{study.name}' that are known so far are done: launch it again for what follows"
+
+
 def first_fence(trial: TrialRecord) -> int:
     """The fence under which a held trial was given to its task, which its journal is named by."""
     last = (trial.owner or "").rpartition(FIRST)[2]
     return int(last) if last.isdecimal() else trial.fence
+
+
+def runs(first: Path) -> Iterator[Path]:
+    """The files of the runs of a task, `first` and those after it, as far as they are there."""
+    run, path = 1, first
+    while path.exists():
+        yield path
+        run, path = run + 1, later_run(first, run + 1)
+
+
+def later_run(first: Path, run: int) -> Path:
+    """The file of the `run`-th run of a task, of which the first is 1."""
+    return first if run == 1 else first.with_name(f"{first.stem}.run{run}{first.suffix}")
+
+
+def read(first: Path) -> list[Json]:
+    """What all runs of a task have written so far, oldest run first."""
+    return [frame for path in runs(first) for frame in journal.read(path)]
+
+
+def is_taken_back(first: Path) -> bool:
+    """Whether the trial is the task's no more: it was cancelled, or given to another task."""
+    return _mark(first).exists()
+
+
+def take_back(first: Path) -> None:
+    """Tell the task that its trial is its own no more; it ends when it next looks, or as it starts."""
+    write_text(_mark(first), "")
+
+
+def give(first: Path) -> None:
+    """Forget that a trial was taken back from a task of this name: one may have been before a ledger was restored."""
+    _mark(first).unlink(missing_ok=True)
+
+
+def _mark(first: Path) -> Path:
+    return first.with_suffix(".taken_back")
+
+
+def take_back_lost(ledger: Ledger, home: Home, name: str) -> Iterator[str]:
+    """Take back every trial that a task has and the ledger holds for it no more; tells of each.
+
+    Such are trials that were cancelled, and those that an edit of the study file gave to other tasks or to none.
+    """
+    tasks = sorted(home.task_journal(name, 0, 0).parent.glob("*.task"))
+    if not tasks:
+        return
+    trials = {trial.number: trial for trial in ledger.snapshot(name, values=False).trials}
+    for path in tasks:
+        number, _, fence = path.stem.partition(".")
+        if not (number.isdecimal() and fence.isdecimal()):
+            continue
+        trial, first = trials.get(int(number)), home.task_journal(name, int(number), int(fence))
+        if trial is not None:
+            held = is_held(trial) and first_fence(trial) == int(fence)
+            has_result = trial.state is TrialState.DONE and trial.outcome is not Outcome.CANCELLED
+            if held or has_result:
+                continue
+        if is_taken_back(first) or _has_ended(first):
+            continue
+        take_back(first)
+        yield f"trial {number} of '{name}' is taken back from task {path.read_text(encoding='utf-8')} of Slurm"
+
+
+def _has_ended(first: Path) -> bool:
+    try:
+        return any(frame.get("call") == "finish" for frame in read(first))
+    except (OSError, ValueError):
+        return False
 
 
 def news(frames: Sequence[Json], trial: TrialRecord) -> Iterator[Json]:
@@ -65,7 +146,7 @@ def news(frames: Sequence[Json], trial: TrialRecord) -> Iterator[Json]:
 
 def _frames(home: Home, study: str, trial: TrialRecord) -> Sequence[Json]:
     try:
-        return journal.read(home.task_journal(study, trial.number, first_fence(trial)))
+        return read(home.task_journal(study, trial.number, first_fence(trial)))
     except (OSError, ValueError):
         return ()
 

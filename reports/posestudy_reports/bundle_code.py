@@ -65,14 +65,24 @@ def plain_config(config: Path, data: Mapping[str, Any]) -> PlainConfig:
     return plain_values(Config.fromfile(config, import_custom_modules=False).to_dict(), data, str(config))
 
 
-def plain_values(config: Mapping[str, Any], data: Mapping[str, Any], name: str) -> PlainConfig:
-    """`plain_config` of what a config file assigns; `name` is what an error calls it.
+def plain_values(
+    config: Mapping[str, Any], data: Mapping[str, Any], name: str, named: dict[str, Path] | None = None
+) -> PlainConfig:
+    """`plain_config` of what a config file assigns.
+
+    Args:
+        config: what it assigns.
+        data: `dataset` of the study.
+        name: what an error calls it.
+        named: files of initial weights by the names that other configs of the same folder have given them; new ones
+            are put in, so that two files never share a name.
 
     Raises:
         PoseStudyError: see `plain_config`.
     """
     values = on_stock_data_path(dict(config))
     moved, starts = {_root(values, data): f"data/{safe_part(Path(str(data['root'])).name)}"}, dict[str, Path]()
+    named = {} if named is None else named
 
     def place(key: str, text: str) -> str:
         if not os.path.isabs(text):
@@ -81,8 +91,8 @@ def plain_values(config: Mapping[str, Any], data: Mapping[str, Any], name: str) 
             if text == root or text.startswith(root + os.sep):
                 return posixpath.join(instead, Path(text).relative_to(root).as_posix()) if text != root else instead
         if key in ("checkpoint", "load_from"):
-            start = f"checkpoints/{safe_part(Path(text).name)}"
-            starts[start] = Path(text)
+            start = _start(Path(text), named)
+            starts[start] = named[start] = Path(text)
             return start
         raise PoseStudyError(
             f"{key} of {name} is the path {text} outside the data set's folder, which an archive cannot hold"
@@ -93,6 +103,16 @@ def plain_values(config: Mapping[str, Any], data: Mapping[str, Any], name: str) 
     others = tuple(name for name in imports["imports"] if name != _PLUGIN)
     values["custom_imports"] = {**imports, "imports": [bundle_plugin.PACKAGE, *others]}
     return PlainConfig(values, moved, starts, others)
+
+
+def _start(file: Path, named: Mapping[str, Path]) -> str:
+    """The name of a file of initial weights: the one that it has, else the first that no other file has."""
+    part = Path(safe_part(file.name))
+    count, start = 1, f"checkpoints/{part}"
+    while named.get(start, file) != file:
+        count += 1
+        start = f"checkpoints/{part.stem}-{count}{part.suffix}"
+    return start
 
 
 def _root(values: Mapping[str, Any], data: Mapping[str, Any]) -> str:

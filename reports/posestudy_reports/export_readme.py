@@ -58,6 +58,9 @@ def _inventory(export: Export) -> Iterator[str]:
         f"`{bundle_plugin.PACKAGE}/`: what the configs use and MMPose lacks, taken from posestudy (Apache License "
         "2.0); `LICENSE` is MMPose's"
     )
+    if modules := sorted({name for trial in export.trials for name in trial.plain.modules}):
+        names = ", ".join(f"`{name}`" for name in modules)
+        yield f"not here, and imported by the configs: {names}; put it on `PYTHONPATH` or install it beside MMPose"
     for name, target in sorted(links(export).items()):
         yield f"`{name}`: a link to `{str(target).translate({ord('`'): None})}`; on another machine put the files there"
 
@@ -75,8 +78,10 @@ def _running(export: Export) -> str:
         job = f"{first.folder}/job.sh"
         text += f"\n\nAs a job:\n\n    {submit.replace('{job}', job)}"
     text += (
-        "\n\n`posestudy import` takes the results back: it reads the `scalars.json` that each run leaves below "
-        "`work_dirs`."
+        "\n\nThe results go back into the study, where posestudy is, by\n\n"
+        "    posestudy import trials --study STUDY.yaml\n\n"
+        "which reads the `scalars.json` that each run leaves below `work_dirs`. What they decide, the next "
+        "`posestudy export` has."
     )
     return text
 
@@ -96,7 +101,7 @@ def _row(trial: Exported) -> tuple[str, ...]:
         _safe(trial.levels) or "baseline",
         str(trial.seed),
         str(trial.epochs) if trial.epochs else "0: evaluates given weights",
-        "" if trial.number is None else str(trial.number),
+        "" if trial.number is None else f"{trial.number}{', done' if trial.done else ''}",
     )
 
 

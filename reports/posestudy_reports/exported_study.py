@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from posestudy.home import safe_part
+from posestudy.vocabulary import TrialState
 from posestudy_reports.bundle_code import PlainConfig, plain_values, shared_files
-from posestudy_runner.engines.script import cluster_values, devices, read_template
+from posestudy_runner.engines.jobs import check_gpus, devices
+from posestudy_runner.engines.script import cluster_values, read_template
 from posestudy_studies import factors
 from posestudy_studies.cells import level_text
 from posestudy_studies.cluster import Cluster, contained
@@ -20,7 +22,7 @@ from posestudy_studies.spec import Study
 from posestudy_studies.training import Training
 
 if TYPE_CHECKING:
-    from posestudy.ledger.records import Snapshot
+    from posestudy.ledger.records import Snapshot, TrialRecord
 
 TRIALS: Final = "trials"
 _SLURM_KEYS: Final = ("partition", "account", "qos", "gres", "time")
@@ -35,6 +37,7 @@ class Exported:
         stage, cell: whose replicate it is.
         levels: what the cell changes, as text; empty for a baseline.
         number: of the trial in the ledger; None where the study was not launched, or has it not yet.
+        done: the ledger has its result.
         folder: relative to the export's.
         epochs, devices: it trains so many epochs, on so many GPUs or processes at once.
         plain: its config, with paths relative to the export's folder.
@@ -45,6 +48,7 @@ class Exported:
     levels: str
     seed: int
     number: int | None
+    done: bool
     folder: str
     epochs: int
     devices: int
@@ -76,6 +80,7 @@ def known(study: Study, snapshot: Snapshot | None) -> Export:
     twins: dict[str, list[str]] = {}
     undecided: dict[str, int] = {}
     folders: dict[str, str] = {}
+    starts: dict[str, Path] = {}
     data = study.dataset.model_dump(mode="json")
     for stage in plan(study, snapshot=snapshot)["stages"]:
         for cell in stage["cells"]:
@@ -83,10 +88,10 @@ def known(study: Study, snapshot: Snapshot | None) -> Export:
                 undecided[stage["name"]] = undecided.get(stage["name"], 0) + 1
                 continue
             training = Training.model_validate(factors.unflatten(cell["config"]))
-            there = _numbers(snapshot, stage["name"], cell["name"])
+            there = _in_ledger(snapshot, stage["name"], cell["name"])
             for seed in dict.fromkeys((*stage["seeds"], *there)):
                 name = f"stage {stage['name']!r}, cell {cell['name']!r}, seed {seed}"
-                plain = plain_values(_values(study, training, seed), data, name)
+                plain = plain_values(_values(study, training, seed), data, name, starts)
                 text = plain.text("this trial", HERE)
                 if text in folders:
                     twins.setdefault(folders[text], []).append(name)
@@ -99,7 +104,8 @@ def known(study: Study, snapshot: Snapshot | None) -> Export:
                     cell["name"],
                     levels,
                     seed,
-                    there.get(seed),
+                    there[seed].number if seed in there else None,
+                    seed in there and there[seed].state is TrialState.DONE,
                     folder,
                     training.epochs,
                     training.gpus,
@@ -116,9 +122,11 @@ def files(export: Export, place: Path) -> dict[str, bytes]:
 
     Raises:
         MissingPieceError: MMPose is not installed with its tools.
-        PoseStudyError: the job template of the study's `cluster` cannot be used.
+        PoseStudyError: the job template of the study's `cluster` cannot be used, or its jobs have too few GPUs.
     """
     cluster = export.study.cluster
+    if cluster is not None:
+        check_gpus(cluster, max(trial.devices for trial in export.trials))
     made = dict(shared_files())
     for index, trial in enumerate(export.trials, start=1):
         name = f"study {export.study.study!r}, stage {trial.stage!r}, cell {trial.cell!r}, seed {trial.seed}"
@@ -148,13 +156,13 @@ def _values(study: Study, training: Training, seed: int) -> dict[str, Any]:
     return values
 
 
-def _numbers(snapshot: Snapshot | None, stage: str, cell: str) -> dict[int, int]:
-    """The trials of a cell in the ledger, numbers by seed."""
+def _in_ledger(snapshot: Snapshot | None, stage: str, cell: str) -> dict[int, TrialRecord]:
+    """The trials of a cell in the ledger, by seed."""
     if snapshot is None:
         return {}
     stages = {one.id for one in snapshot.stages if one.name == stage}
     cells = {one.id for one in snapshot.cells if one.stage_id in stages and one.name == cell}
-    return {trial.seed: trial.number for trial in snapshot.trials if trial.cell_id in cells}
+    return {trial.seed: trial for trial in snapshot.trials if trial.cell_id in cells}
 
 
 def _train_script(trial: Exported) -> str:
@@ -179,7 +187,8 @@ def _called(tool: str, config: str, word: str, trial: Exported) -> str:
     words = [tool, config, word] if tool.endswith("test.py") else [tool, config]
     start = '"${PYTHON:-python}"'
     if trial.devices > 1 and trial.epochs:
-        start += f" -m torch.distributed.run --nproc_per_node {trial.devices}"
+        # Standalone: at a port that is free, so that several trials may train on one machine.
+        start += f" -m torch.distributed.run --standalone --nproc_per_node {trial.devices}"
         words += ["--launcher", "pytorch"]
     words += ["--work-dir", f"{trial.folder}/work_dirs"]
     # Last, as the word after it would be taken for a checkpoint.
@@ -190,6 +199,8 @@ def _called(tool: str, config: str, word: str, trial: Exported) -> str:
 def _job_script(study: str, cluster: Cluster, trial: Exported, index: int, place: Path) -> str:
     folder = place / trial.folder
     command = ["bash", str(folder / "train.sh")]
+    if cluster.container is not None:
+        command = ["env", f"PYTHON={cluster.container.python}", *command]
     values = {
         **cluster_values(cluster),
         "study": study,
@@ -209,13 +220,15 @@ def _slurm_lines(cluster: Cluster, values: Mapping[str, str]) -> Iterator[str]:
     """A job script of Slurm, as it is where no other batch system's template is given."""
     yield "#!/bin/bash"
     yield f"#SBATCH --job-name={values['name']}"
-    yield f"#SBATCH --output={shlex.quote(values['log'])}"
+    # Slurm has words of its own that begin with a percent sign.
+    yield f"#SBATCH --output={shlex.quote(values['log'].replace('%', '%%'))}"
     yield "#SBATCH --open-mode=append"
     for key, option in (*((key, key) for key in _SLURM_KEYS), ("cpus", "cpus-per-task")):
         if key in values:
             yield f"#SBATCH --{option}={values[key]}"
     if cluster.mem_gb is not None:
-        yield f"#SBATCH --mem={round(cluster.mem_gb * 1024)}M"
+        # 0 would be all of the node's.
+        yield f"#SBATCH --mem={max(1, round(cluster.mem_gb * 1024))}M"
     for given in cluster.options:
         yield f"#SBATCH {given}"
     yield from cluster.setup

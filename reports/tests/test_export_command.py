@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
+import socket
 import stat
 import subprocess
 import sys
@@ -123,6 +126,26 @@ def test_a_launched_study_is_exported_by_its_name_with_its_numbers(
     assert "| `trials/from_start/slow/seed_0` | from\\_start | slow | optimizer.lr 0.0001 | 0 | 1 |  |" in readme
 
 
+def test_what_results_decide_is_in_the_next_export(
+    study: Path, tmp_path: Path, home: Home, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("POSESTUDY_DATABASE_URL", raising=False)
+    study.write_text(study.read_text().replace("carry: baseline, ", ""))
+    assert export(home, study, tmp_path / "first") == 0
+    assert "stage 'from_start': 2 cells not exported" in capsys.readouterr().out
+    scores = {"baseline": 0.1, "wide": 0.3, "twin": 0.3}
+    rows = [f"width,{cell},{seed},1: {score}" for cell, score in scores.items() for seed in (0, 7)]
+    (tmp_path / "results.csv").write_text("\n".join(["stage,cell,seed,final", *rows]) + "\n")
+    assert main(["--home", str(home.root), "import", str(tmp_path / "results.csv"), "--study", str(study)]) == 0
+    assert export(home, study, tmp_path / "second") == 0
+    readme = (tmp_path / "second" / "README.md").read_text()
+    assert "| `trials/width/wide/seed_0` | width | wide | sigma 1.5 | 0 | 1 | 3, done |" in readme
+    (row,) = (line for line in readme.splitlines() if line.startswith("| `trials/from_start/slow/seed_0`"))
+    assert not row.endswith("done |")
+    config = (tmp_path / "second" / "trials" / "from_start" / "slow" / "seed_0" / "config.py").read_text()
+    assert "sigma=1.5" in config
+
+
 @pytest.mark.parametrize(
     ("cluster", "lines"),
     [
@@ -132,12 +155,12 @@ def test_a_launched_study_is_exported_by_its_name_with_its_numbers(
         ),
         (
             {"partition": "gpu", "gres": "gpu:1", "mem_gb": 1.5, "options": ["--exclude=n7"],
-             "container": {"image": "a b.sif", "mounts": ["/data:/data"]}},
+             "container": {"image": "a b.sif", "mounts": ["/data:/data"], "python": "python3.11"}},
             [
                 "#!/bin/bash", "#SBATCH --job-name=shared-1", "#SBATCH --output={trial}/job.log",
                 "#SBATCH --open-mode=append", "#SBATCH --partition=gpu", "#SBATCH --gres=gpu:1", "#SBATCH --mem=1536M",
                 "#SBATCH --exclude=n7",
-                "apptainer exec --nv --bind /data:/data 'a b.sif' bash {trial}/train.sh",
+                "apptainer exec --nv --bind /data:/data 'a b.sif' env PYTHON=python3.11 bash {trial}/train.sh",
             ],
         ),
     ],
@@ -157,6 +180,17 @@ def test_job_scripts_are_made_of_the_clusters_keys(
     assert f"    {first}trials/width/baseline/seed_0/job.sh" in (tmp_path / "out" / "README.md").read_text()
 
 
+def test_words_that_slurm_takes_otherwise_are_not_said(study: Path, tmp_path: Path, home: Home) -> None:
+    (tmp_path / "profile.yaml").write_text("mem_gb: 0.0001\n")
+    assert export(home, study, tmp_path / "100%j", "--profile", tmp_path / "profile.yaml") == 0
+    trial = tmp_path / "100%j" / "trials" / "width" / "baseline" / "seed_0"
+    lines = (trial / "job.sh").read_text().splitlines()
+    assert f"#SBATCH --output={tmp_path}/100%%j/trials/width/baseline/seed_0/job.log" in lines
+    assert lines[-1] == f"bash {trial}/train.sh"
+    # Nor is 0 little memory: it would be all of the node's.
+    assert "#SBATCH --mem=1M" in lines
+
+
 def test_several_processes_and_evaluations_are_started_as_such(study: Path, tmp_path: Path, home: Home) -> None:
     (tmp_path / "given.pth").write_bytes(b"PK\x03\x04 weights")
     text = study.read_text().replace("wide: {sigma: 1.5}", "wide: {epochs: 0, init: given.pth}")
@@ -164,9 +198,8 @@ def test_several_processes_and_evaluations_are_started_as_such(study: Path, tmp_
     assert export(home, study, tmp_path / "out") == 0
     trials = tmp_path / "out" / "trials" / "width"
     *_, called = (trials / "baseline" / "seed_0" / "train.sh").read_text().splitlines()
-    assert (
-        " -m torch.distributed.run --nproc_per_node 2 tools/train.py trials/width/baseline/seed_0/config.py" in called
-    )
+    launcher = " -m torch.distributed.run --standalone --nproc_per_node 2 tools/train.py "
+    assert f"{launcher}trials/width/baseline/seed_0/config.py" in called
     assert called.endswith(' --launcher pytorch --work-dir trials/width/baseline/seed_0/work_dirs --resume "$@"')
     *_, called = (trials / "wide" / "seed_0" / "train.sh").read_text().splitlines()
     assert called.startswith(
@@ -174,6 +207,71 @@ def test_several_processes_and_evaluations_are_started_as_such(study: Path, tmp_
     )
     assert "--resume" not in called
     assert (tmp_path / "out" / "checkpoints" / "given.pth").read_bytes() == b"PK\x03\x04 weights"
+
+
+def test_files_of_weights_that_are_called_alike_stay_two(study: Path, tmp_path: Path, home: Home) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "best.pth").write_bytes(b"PK\x03\x04 weights " + folder.encode())
+    cells = "from_a: {init: a/best.pth}, from_b: {init: b/best.pth}, slow: {init: b/best.pth, optimizer.lr: 1.0e-4}"
+    study.write_text(study.read_text().replace("{wide: {sigma: 1.5}, twin: {sigma: 1.5}}", f"{{{cells}}}"))
+    assert export(home, study, tmp_path / "out") == 0
+    found = {}
+    for cell in ("from_a", "from_b", "slow"):
+        config = (tmp_path / "out" / "trials" / "width" / cell / "seed_0" / "config.py").read_text()
+        (found[cell],) = re.findall(r"checkpoint='(checkpoints/.*)'", config)
+    assert found == {
+        "from_a": "checkpoints/best.pth",
+        "from_b": "checkpoints/best-2.pth",
+        "slow": "checkpoints/best-2.pth",
+    }
+    for cell, name in found.items():
+        assert (tmp_path / "out" / name).read_bytes().endswith(b"a" if cell == "from_a" else b"b")
+    readme = (tmp_path / "out" / "README.md").read_text()
+    assert f"`checkpoints/best-2.pth`: a link to `{tmp_path / 'b' / 'best.pth'}`" in readme
+
+
+def test_modules_of_the_users_are_named(study: Path, tmp_path: Path, home: Home) -> None:
+    model = "{backbone: {type: MyNet}, channels: 8, stride: 4, imports: [my_nets.first]}"
+    study.write_text(study.read_text().replace("resnet_tiny", model))
+    assert export(home, study, tmp_path / "out") == 0
+    assert "imported by the configs: `my_nets.first`" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_jobs_with_fewer_gpus_than_a_trial_are_refused(
+    study: Path, tmp_path: Path, home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study.write_text(study.read_text().replace("wide: {sigma: 1.5}", "wide: {gpus: 2}"))
+    (tmp_path / "profile.yaml").write_text("gres: gpu:1\n")
+    assert export(home, study, tmp_path / "out", "--profile", tmp_path / "profile.yaml") == 2
+    assert "cluster.gres: found gpu:1, expected 2 GPUs or more" in capsys.readouterr().err
+    (tmp_path / "profile.yaml").write_text("gres: gpu:2\n")
+    assert export(home, study, tmp_path / "out", "--profile", tmp_path / "profile.yaml") == 0
+
+
+def test_two_trials_of_several_processes_may_train_on_one_machine(study: Path, tmp_path: Path, home: Home) -> None:
+    study.write_text(study.read_text().replace("batch_size: 4", "batch_size: 4\n  gpus: 2"))
+    assert export(home, study, tmp_path / "out") == 0
+    (tmp_path / "out" / "tools" / "train.py").write_text(
+        "import os, torch.distributed as d\nd.init_process_group('gloo')\nd.barrier()\nprint('met', d.get_rank())\n"
+    )
+    with socket.socket() as other:
+        # The port that torch takes where it is told nothing; here somebody has it already.
+        with contextlib.suppress(OSError):
+            other.bind(("", 29500))
+            other.listen()
+        script = tmp_path / "out" / "trials" / "width" / "baseline" / "seed_0" / "train.sh"
+        done = subprocess.run(
+            ["bash", str(script)],
+            env={**os.environ, "PYTHON": sys.executable, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert {"met 0", "met 1"} <= set(done.stdout.splitlines())
 
 
 def test_what_cannot_be_exported_is_refused_and_leaves_nothing(

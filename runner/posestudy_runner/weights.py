@@ -165,8 +165,13 @@ def _kept(url: str) -> Path:
 
 def folder() -> Path:
     """Where torch keeps and looks for downloaded weights."""
-    home = os.environ.get("TORCH_HOME") or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "torch")
-    return Path(home).expanduser() / "hub" / "checkpoints"
+    return home() / "hub" / "checkpoints"
+
+
+def home() -> Path:
+    """torch's folder for what it fetches: `TORCH_HOME`, or what it takes in its place."""
+    named = os.environ.get("TORCH_HOME") or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "torch")
+    return Path(named).expanduser()
 
 
 def _present(init: str, url: str, say: Say) -> None:

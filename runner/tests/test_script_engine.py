@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,6 +26,7 @@ from posestudy.vocabulary import AttemptEnd, Outcome
 from posestudy_runner.context import PoolOptions
 from posestudy_runner.display import LineDisplay
 from posestudy_runner.engines import Ended, Placement, engine
+from posestudy_runner.engines import script as script_engine
 from posestudy_runner.engines.job_template import JobTemplate
 from posestudy_runner.engines.script import SubmitCommand
 from posestudy_runner.pool import Goal
@@ -147,6 +149,7 @@ def test_a_submit_command_that_is_not_there_is_named(tmp_path: Path, home: Home,
         ({"submit": "bsub -q {queue} {job}", "text": "{command}"}, r"cluster.submit:1:9: found \{queue\}, expected"),
         ({"text": "echo hello\n"}, "found no {command} in the template"),
         ({"text": "#!/bin/bash\n#BSUB -n {cpu}\n{command}\n"}, r"job.sh.in:2:10: found \{cpu\}.*did you mean 'cpus'"),
+        ({"text": "awk '{print}'\n{command}\n"}, r"job.sh.in:1:6: found \{print\}.*, write \{\{print\}\}"),
         ({"text": "{command}\n# {partition}\n"}, r"job.sh.in:2:3: found \{partition\}.*set `partition` below `clus"),
         ({"database": False}, "found false, expected true with --engine script"),
         ({"setup": ["module load cuda"]}, "expected it where the lines of cluster.setup belong"),
@@ -195,6 +198,120 @@ def test_the_command_is_whole_in_a_shell_and_holds_no_password(
     assert said[6:12] == ["python3", "-m", "posestudy", "--home", str(home.root), "worker"]
 
 
+def test_a_job_that_starts_in_another_folder_finds_the_files_of_the_launch(
+    tmp_path: Path, home: Home, sqlite_ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "of launch").mkdir()
+    monkeypatch.chdir(tmp_path / "of launch")
+    for name in ("POSESTUDY_DATABASE_URL", "MLFLOW_TRACKING_URI"):
+        monkeypatch.setenv(name, "sqlite:///a.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD_FILE", "word")
+    monkeypatch.setenv("POSESTUDY_IMAGE_CACHE", "images")
+    monkeypatch.setenv("XDG_CACHE_HOME", "kept")
+    monkeypatch.delenv("TORCH_HOME", raising=False)
+    standin = Standin(home, sqlite_ledger, {"a": {}})
+    words = "import json, os, sys; print(json.dumps(sys.argv[1:]))"
+    file = template(tmp_path, f"{sys.executable} -c '{words}' {{command}}\n")
+    cluster = Cluster(template=str(file), submit="sh -c 'cd /; sh \"$0\"' {job}")
+    engine("script")(placed(standin, cluster, io.StringIO()))
+    said = json.loads(json.loads((home.jobs(STUDY) / "job_1.json").read_text())["output"])
+    folder = tmp_path / "of launch"
+    assert said[:7] == [
+        "env",
+        f"POSESTUDY_DATABASE_URL=sqlite:///{folder}/a.db",
+        f"MLFLOW_TRACKING_URI=sqlite:///{folder}/a.db",
+        f"MLFLOW_TRACKING_PASSWORD_FILE={folder}/word",
+        f"POSESTUDY_IMAGE_CACHE={folder}/images",
+        # Initial weights lie where the launch has put them.
+        f"TORCH_HOME={folder}/kept/torch",
+        sys.executable,
+    ]
+
+
+def test_what_is_no_path_is_handed_on_as_it_is(
+    tmp_path: Path, home: Home, sqlite_ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POSESTUDY_DATABASE_URL", f"sqlite:///{tmp_path}/a.db")
+    monkeypatch.setenv("POSESTUDY_IMAGE_CACHE", "off")
+    monkeypatch.delenv("TORCH_HOME", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    standin = Standin(home, sqlite_ledger, {"a": {}})
+    cluster = Cluster(template=str(template(tmp_path, "{command}")), submit="true {job}")
+    engine("script")(placed(standin, cluster, io.StringIO()))
+    script = (home.jobs(STUDY) / "job_1.sh").read_text()
+    assert f"env POSESTUDY_DATABASE_URL=sqlite:///{tmp_path}/a.db POSESTUDY_IMAGE_CACHE=off {sys.executable}" in script
+
+
+def test_a_job_whose_launch_ended_while_it_was_submitted_is_told_of(
+    tmp_path: Path, home: Home, sqlite_ledger: Ledger
+) -> None:
+    standin = Standin(home, sqlite_ledger, {"a": {}})
+    file = template(tmp_path, "{command}")
+    cluster = Cluster(template=str(file), submit="sh -c 'kill -INT $PPID; cat' {job}")
+    with pytest.raises(KeyboardInterrupt):
+        engine("script")(placed(standin, cluster, io.StringIO()))
+    told = io.StringIO()
+    engine("script")(placed(standin, Cluster(template=str(file), submit="true {job}"), told))
+    assert "whether job 1 came into the queue is not known" in told.getvalue()
+    assert "submitted before" not in told.getvalue()
+    told = io.StringIO()
+    engine("script")(placed(standin, Cluster(template=str(file), submit="true {job}"), told))
+    assert "1 job of this study was submitted before" in told.getvalue()
+
+
+def test_a_submit_command_that_does_not_end_leaves_a_job_in_doubt(
+    tmp_path: Path, home: Home, sqlite_ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(script_engine, "SUBMIT_LIMIT_S", 0.5)
+    standin = Standin(home, sqlite_ledger, {"a": {}})
+    file = template(tmp_path, "{command}")
+    hangs = Cluster(template=str(file), submit="sh -c 'exec sleep 60' {job}")
+    with pytest.raises(PoseStudyError, match="whether the job is queued is not known"):
+        engine("script")(placed(standin, hangs, io.StringIO()))
+    told = io.StringIO()
+    engine("script")(placed(standin, Cluster(template=str(file), submit="true {job}"), told))
+    assert "whether job 1 came into the queue is not known" in told.getvalue()
+
+
+def test_a_template_of_another_systems_editor_makes_a_script_that_starts_by_itself(
+    tmp_path: Path, home: Home, sqlite_ledger: Ledger
+) -> None:
+    standin = Standin(home, sqlite_ledger, {"a": {}})
+    file = tmp_path / "job.sh.in"
+    file.write_bytes(b"\xef\xbb\xbf#!/bin/sh\r\necho it runs # {command}\r\n")
+    engine("script")(placed(standin, Cluster(template=str(file), submit="env {job}"), io.StringIO()))
+    assert json.loads((home.jobs(STUDY) / "job_1.json").read_text())["output"] == "it runs"
+
+
+def test_gpus_of_a_job_are_held_against_those_of_a_trial(tmp_path: Path, home: Home, sqlite_ledger: Ledger) -> None:
+    standin = Standin(home, sqlite_ledger, {"a": {}})
+    sqlite_ledger.put_study(STUDY, {"cells": standin.cells, "stages": [{"variants": {"a": {"gpus": 4}}}]}, "")
+    keys: dict[str, Any] = {"template": str(template(tmp_path, "{command}")), "submit": "true {job}"}
+    with pytest.raises(PoseStudyError, match=r"found gpu:2, expected 4 GPUs or more, .* `gpus: 4`"):
+        engine("script")(placed(standin, Cluster(**keys, gres="gpu:2"), io.StringIO()))
+    assert not home.jobs(STUDY).exists()
+    told = io.StringIO()
+    engine("script")(placed(standin, Cluster(**keys, gres="gpu:v100:8"), told))
+    assert "cluster.gres asks for 8 GPUs, of which a job uses 4" in told.getvalue()
+    for gres in ("gpu:4", "scratch:1", None):
+        told = io.StringIO()
+        placement = placed(standin, Cluster(**keys, gres=gres), told)
+        engine("script")(replace(placement, options=PoolOptions(per_gpu=2)))
+        assert "of which a job uses" not in told.getvalue()
+        assert "--per-gpu is not heeded by --engine script" in told.getvalue()
+
+
+def test_a_study_past_its_deadline_gets_no_jobs(tmp_path: Path, home: Home, sqlite_ledger: Ledger) -> None:
+    standin = Standin(home, sqlite_ledger, {"a": {}})
+    document = {"cells": standin.cells, "budget": {"deadline": "2020-01-01T00:00:00Z"}}
+    sqlite_ledger.put_study(STUDY, document, "")
+    told = io.StringIO()
+    cluster = Cluster(template=str(template(tmp_path, "{command}")), submit="true {job}")
+    assert engine("script")(placed(standin, cluster, told)) is Ended.DONE
+    assert "the deadline has passed (2020-01-01 00:00 UTC): no further trial starts, and no job" in told.getvalue()
+    assert not home.jobs(STUDY).exists()
+
+
 def test_words_of_a_submit_command_are_no_shell(tmp_path: Path) -> None:
     script = tmp_path / "a b;touch broken.sh"
     script.write_text("it")
@@ -227,7 +344,7 @@ def test_a_killed_job_of_a_real_trial_ends_with_the_weights_of_an_undisturbed_on
     def launch(name: str) -> None:
         options = ["--engine", "script", "--profile", str(profile), "--workers", "1", "--set", f"study={name}"]
         assert main(["--home", str(home.root), "launch", str(tmp_path / "queued.yaml"), "--fresh", *options]) == 0
-        assert f"follow with: posestudy status {name} --watch" in capsys.readouterr().out
+        assert f"follow with: posestudy --home {home.root} status {name} --watch" in capsys.readouterr().out
 
     launch("undisturbed")
     launch("killed")

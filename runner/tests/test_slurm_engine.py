@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -26,15 +27,21 @@ from posestudy.home import Home
 from posestudy.ledger import Ledger
 from posestudy.ledger.records import Snapshot
 from posestudy.task_journal import collect
-from posestudy.vocabulary import AttemptEnd, Outcome, TrialState
+from posestudy.vocabulary import AttemptEnd, Direction, Outcome, TrialState
 from posestudy_runner import image_cache
 from posestudy_runner.context import PoolOptions
 from posestudy_runner.engines import slurm_queue
 from posestudy_runner.engines.jobs import use_disk_of_node
 from posestudy_runner.engines.slurm import parameters
 from posestudy_runner.engines.slurm_task import Task, work
+from posestudy_runner.launching import put_study
+from posestudy_runner.order import TrialOrder
+from posestudy_runner.settling import settle
+from posestudy_studies import dataset
+from posestudy_studies.advance import advance
 from posestudy_studies.cluster import Cluster, Container
 from posestudy_studies.drawn_cats import draw
+from posestudy_studies.file import load
 
 __all__ = ["slurm"]
 
@@ -272,6 +279,153 @@ def test_tasks_that_reach_no_database_are_collected(
     assert not at_slurm.queue()
 
 
+CONTAINER = """#!/bin/sh
+# A container in so far as nothing of Slurm is in it: `apptainer exec IMAGE COMMAND ...`.
+shift 2
+PATH={inside} exec "$@"
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("database", ["true", "false"])
+def test_a_task_in_a_container_goes_back_into_the_queue(
+    at_slurm: Slurm, cats: Path, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database: str
+) -> None:
+    programs, inside = tmp_path / "programs", tmp_path / "inside"
+    for folder in (programs, inside):
+        folder.mkdir()
+    (inside / "python").symlink_to(sys.executable)
+    runtime = programs / "apptainer"
+    runtime.write_text(CONTAINER.format(inside=inside))
+    runtime.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    container = f"container: {{image: pose.sif, python: {sys.executable}}}"
+    file = written(tmp_path, "boxed", cats, "slow1", cluster=f"database: {database}, signal_s: 30, {container}")
+    assert slurm_standin.launch(file, home.root) == 0
+    until(lambda: home.attempt("boxed", 1, 1).checkpoint(1).exists())
+    (job,) = at_slurm.queue()
+    at_slurm.call("scancel", "--signal=USR1", job)
+    until(lambda: at_slurm.queue().get(job) == "PENDING")
+    empty(at_slurm)
+    assert main(["--home", str(home.root), "sync", "boxed"]) == 1, "MLflow is away"
+    found = snapshot(f"sqlite:///{home.database}", "boxed")
+    assert attempts(found, 1) == [AttemptEnd.PREEMPTED, AttemptEnd.FINISHED]
+    assert [trial.outcome for trial in found.trials] == [Outcome.COMPLETED]
+
+
+@pytest.mark.slow
+def test_a_launch_within_a_job_submits_tasks_of_their_own(
+    at_slurm: Slurm, cats: Path, home: Home, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As from an interactive session on a node: its variables are about a job of three tasks on three cores."""
+    file = written(tmp_path, "nested", cats, "quick1", cluster="signal_s: 30")
+    command = shlex.join([sys.executable, str(TESTS / "slurm_standin.py"), str(file), str(home.root)])
+    asked = ["--partition=low", "--array=5", "--ntasks=3", f"--output={tmp_path}/nested.out", f"--wrap={command}"]
+    subprocess.run(["sbatch", *asked], check=True)
+    said = tmp_path / "nested.out"
+    until(lambda: said.exists() and "follow with" in said.read_text())
+    found = until(lambda: closed(f"sqlite:///{home.database}", "nested"))
+    empty(at_slurm)
+    assert [trial.outcome for trial in found.trials] == [Outcome.COMPLETED]
+
+
+@pytest.mark.slow
+def test_an_edit_and_a_cancel_take_trials_back_from_tasks_without_a_database(
+    at_slurm: Slurm, cats: Path, home: Home, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = written(tmp_path, "edited", cats, "slow1", "slow2", cluster="database: false, signal_s: 30")
+    assert slurm_standin.launch(file, home.root) == 0
+    tasks = sorted(at_slurm.queue())
+    until(lambda: all(home.attempt("edited", number, 1).checkpoint(1).exists() for number in (1, 2)))
+    file.write_text(file.read_text().replace("slow2: {sigma: 1.6}", "quick2: {sigma: 1.7}"))
+    capfd.readouterr()
+    assert slurm_standin.launch(file, home.root) == 0
+    said = " ".join(capfd.readouterr().out.split())
+    for number, task in enumerate(tasks, 1):
+        assert f"trial {number} of 'edited' is taken back from task {task} of Slurm" in said
+    assert main(["--home", str(home.root), "cancel", "edited", "--trial", "3"]) == 0
+    empty(at_slurm)
+    main(["--home", str(home.root), "sync", "edited"])
+    found = snapshot(f"sqlite:///{home.database}", "edited")
+    assert {trial.number: trial.outcome for trial in found.trials} == {1: Outcome.COMPLETED, 3: Outcome.CANCELLED}
+    first, *_, last = home.attempts("edited", 1)[::-1]
+    assert int((last.folder / "from_epoch").read_text()) >= 1, "what the first task had trained was trained again"
+    assert not first.checkpoint(3).exists(), "the first task trained on"
+
+
+@pytest.mark.slow
+def test_a_task_without_a_database_trains_no_weights_that_are_there(
+    at_slurm: Slurm, cats: Path, home: Home, tmp_path: Path
+) -> None:
+    file = written(tmp_path, "seen_twice", cats, "quick1", cluster="database: false, signal_s: 30")
+    look = "{name: look, design: variants, include_baseline: false, variants: {again: {evaluation.flip_test: false}}}"
+    file.write_text(file.read_text().replace("replicates:", f"  - {look}\nreplicates:"))
+    for _ in range(2):
+        assert slurm_standin.launch(file, home.root) == 0
+        empty(at_slurm)
+    trained, asked = (TrialOrder.read(home.attempt("seen_twice", number, 1).order) for number in (1, 2))
+    assert trained.evaluate is None
+    assert asked.evaluate is not None
+    assert asked.evaluate["checkpoint"]["path"] == str(home.attempt("seen_twice", 1, 1).checkpoint(3))
+
+
+@pytest.mark.parametrize("database", ["true", "false"])
+def test_a_study_past_its_deadline_gets_no_tasks(
+    cats: Path, home: Home, tmp_path: Path, at_slurm: Slurm, capfd: pytest.CaptureFixture[str], database: str
+) -> None:
+    file = written(tmp_path, "late", cats, "only", cluster=f"database: {database}")
+    file.write_text(file.read_text() + "budget: {deadline: 2020-01-01T00:00:00Z}\n")
+    assert slurm_standin.launch(file, home.root) == 1
+    assert "the deadline has passed (2020-01-01 00:00 UTC): no further trial starts" in capfd.readouterr().out
+    assert not at_slurm.queue()
+    (trial,) = snapshot(f"sqlite:///{home.database}", "late").trials
+    assert trial.state is TrialState.WAITING
+
+
+def test_a_refused_job_holds_no_trial(cats: Path, home: Home, tmp_path: Path, at_slurm: Slurm) -> None:
+    file = written(tmp_path, "refused", cats, "only", cluster="database: false")
+    file.write_text(file.read_text().replace("partition: low", "partition: none"))
+    with pytest.raises(PoseStudyError, match="sbatch refused the job"):
+        slurm_standin.launch(file, home.root)
+    (trial,) = snapshot(f"sqlite:///{home.database}", "refused").trials
+    assert (trial.state, trial.owner) == (TrialState.WAITING, None)
+
+
+def test_another_engine_tells_of_trials_that_are_held(
+    cats: Path, home: Home, tmp_path: Path, at_slurm: Slurm, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = written(tmp_path, "switched", cats, "only", cluster="database: false, options: [--hold]")
+    assert slurm_standin.launch(file, home.root) == 0
+    assert "follow with: posestudy sync switched; posestudy status switched" in capfd.readouterr().out
+    file.write_text(file.read_text().replace("database: false", "database: true"))
+    assert slurm_standin.launch(file, home.root) == 0
+    assert "and not for other workers: trial 1; launch again once `posestudy sync" in capfd.readouterr().out
+    for job in {name.partition("_")[0] for name in at_slurm.queue()}:
+        at_slurm.call("scancel", job)
+    empty(at_slurm)
+
+
+@pytest.mark.slow
+def test_more_tasks_than_an_array_may_have_are_several_arrays(
+    cats: Path, home: Home, tmp_path: Path, at_slurm: Slurm, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = written(tmp_path, "many", cats, "only", cluster="array: 1003, array_parallelism: 4, options: [--hold]")
+    assert slurm_standin.launch(file, home.root) == 0
+    jobs = sorted({name.partition("_")[0] for name in at_slurm.queue()}, key=int)
+    try:
+        assert len(jobs) == 2
+        assert len(at_slurm.queue()) == 1003
+        said = " ".join(capfd.readouterr().out.split())
+        assert f"submitted jobs {', '.join(jobs)} with 1003 tasks" in said
+        assert f"squeue --job {','.join(jobs)}; take it back with: scancel {' '.join(jobs)}" in said
+        assert slurm_standin.launch(file, home.root) == 0
+        assert len(at_slurm.queue()) == 1003
+        assert "ArrayTaskThrottle=2" in at_slurm.call("scontrol", "show", "job", jobs[0])
+    finally:
+        at_slurm.call("scancel", *jobs)
+    empty(at_slurm)
+
+
 def test_a_search_needs_a_database_that_tasks_reach(cats: Path, home: Home, tmp_path: Path, at_slurm: Slurm) -> None:
     file = written(tmp_path, "searching", cats, "only", cluster="database: false")
     design = "{name: find, design: search, space: {optimizer.lr: {log: [1.0e-4, 1.0e-2]}}, cells: 2}"
@@ -325,6 +479,19 @@ def test_pyxis_starts_the_image_by_options_of_the_step() -> None:
         parameters(placement, Cluster(options=["-q x"]))
 
 
+@pytest.mark.parametrize("option", ["--ntasks=2", "--no-requeue", "--array 0-3", "--output=/tmp/x"])
+def test_options_that_would_double_or_lose_a_task_are_refused(option: str) -> None:
+    placement = SimpleNamespace(study=SimpleNamespace(study="s"), workers=None)
+    with pytest.raises(PoseStudyError, match=f"cluster.options: found '{option}', which is not left to the user"):
+        parameters(placement, Cluster(options=[option]))
+
+
+def test_workers_of_a_launch_go_before_the_file() -> None:
+    placement = SimpleNamespace(study=SimpleNamespace(study="s"), workers=3)
+    assert parameters(placement, Cluster(database=False, array_parallelism=8))["array_parallelism"] == 3
+    assert parameters(placement, Cluster(mem_gb=0.0001))["mem"] == "1M", "0 is all that the node has"
+
+
 def test_decoded_images_lie_on_a_disk_of_the_node(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     said: list[str] = []
     monkeypatch.setenv(image_cache.FOLDER_VARIABLE, "before")
@@ -345,6 +512,28 @@ def test_a_task_with_another_ledger_than_the_launcher_says_so(
     assert ended.value.code == 2
     assert f"finds the ledger sqlite:///{home.database}, expected postgresql+psycopg://me:***" in capfd.readouterr().err
     assert not home.database.exists()
+
+
+def test_a_task_moves_a_study_on_that_was_left_between_two_stages(
+    cats: Path, home: Home, sqlite_ledger: Ledger, tmp_path: Path
+) -> None:
+    """The task that finished the last trial of a stage met its time limit before it opened the next stage."""
+    file = written(tmp_path, "between", cats, "quick1", cluster="time: 1")
+    second = "{name: second, design: variants, include_baseline: false, variants: {quick2: {batch_size: 4}}}"
+    file.write_text(file.read_text().replace("replicates:", f"  - {second}\nreplicates:"))
+    study = dataset.sealed(load(file))
+    assert not list(put_study(sqlite_ledger, study, ""))
+    settle(sqlite_ledger, "between", advance)
+    claim = sqlite_ledger.claim("between", "before", 60.0)
+    assert claim is not None
+    uid, fence = claim.trial.uid, claim.trial.fence
+    ending = {"metric": "coco/AP", "direction": Direction.MORE, "peak_memory_mb": None}
+    assert sqlite_ledger.finish(uid, fence, Outcome.COMPLETED, None, **ending)
+    options = {"target": slurm_standin.OPTIONS.target, "preload": slurm_standin.OPTIONS.preload, "poll_s": 0.2}
+    work(Task("between", str(home.root), f"sqlite:///{home.database}", options))
+    found = sqlite_ledger.snapshot("between")
+    assert [(trial.number, trial.outcome) for trial in found.trials] == [(n, Outcome.COMPLETED) for n in (1, 2)]
+    assert found.study.state == "closed"
 
 
 def test_an_sqlite_ledger_on_a_network_file_system_is_refused(

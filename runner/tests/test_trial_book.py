@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from posestudy.commands.app import main
+from posestudy.durable import write_text
 from posestudy.home import Home
 from posestudy.ledger import Ledger
 from posestudy.ledger.records import Checkpoint, Claim, TrialRecord
-from posestudy.task_journal import LEASE_S, OWNER, collect
+from posestudy.task_journal import LEASE_S, OWNER, collect, give, take_back_lost, waiting_for_launch
 from posestudy.testing import put_small_study
 from posestudy.vocabulary import AttemptEnd, Direction, Outcome, TrialState
 from posestudy_runner.engines.trial_book import STRIDE, TrialBook
@@ -20,6 +22,10 @@ METRIC = "coco/AP"
 @pytest.fixture
 def held(ledger: Ledger) -> Claim:
     """The first trial of a small study, held for a task."""
+    return held_in(ledger)
+
+
+def held_in(ledger: Ledger) -> Claim:
     put_small_study(ledger)
     claim = ledger.claim("small", f"{OWNER}login", LEASE_S)
     assert claim is not None
@@ -103,6 +109,86 @@ def test_a_task_that_was_killed_goes_on_from_its_journal(home: Home, held: Claim
     trial = begun(again)
     assert (trial.ckpt_epoch, trial.fence) == (1, held.trial.fence + STRIDE)
     assert not book.renew(trial.uid, trial.fence, 1.0)
+
+
+def test_a_run_that_slurm_believes_dead_harms_nothing(home: Home, ledger: Ledger, held: Claim) -> None:
+    """Its node is cut off: it writes on, while Slurm has run the task again on another node."""
+    cut_off = opened(home, held)
+    old = begun(cut_off)
+    epoch(cut_off, home, old, 1)
+    book = opened(home, held)
+    trial = begun(book)
+    assert not cut_off.renew(old.uid, old.fence, 1.0), "it did not see that the task runs again"
+    assert not cut_off.record_epoch(old.uid, old.fence, {2: {METRIC: 0.9}}, None, 1.0)
+    assert cut_off.claim("small", "node/1", 60.0) is None
+    # Between its look and its word it may have been slow.
+    assert cut_off._note(
+        {"call": "record_epoch", "values": {"2": {METRIC: 0.7}}, "checkpoint": None, "duration_s": 1.0}
+    )
+    for number in (2, 3):
+        epoch(book, home, trial, number)
+    assert cut_off._note({"call": "release", "end": AttemptEnd.PREEMPTED, "why": "late"})
+    assert finish(book, trial)
+    assert list(collect(ledger, home)) == ["collected of 'small': trial 1 completed"]
+    assert {v.epoch: v.metrics[METRIC] for v in ledger.snapshot("small").values} == {1: 0.1, 2: 0.2, 3: 0.3}
+    assert opened(home, held).is_done
+
+
+def test_of_two_runs_that_begin_at_once_one_has_the_trial(home: Home, held: Claim) -> None:
+    one, other = opened(home, held), opened(home, held)
+    begun(one)
+    assert other.claim("small", "node/2", 60.0) is None
+    assert other.is_done
+    assert [trial.state for trial in other.snapshot("small").trials] == [TrialState.DONE], (
+        "its worker would wait for ever"
+    )
+    assert not one.is_done
+
+
+def test_a_task_whose_trial_was_cancelled_ends(
+    home: Home, sqlite_ledger: Ledger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ledger, held = sqlite_ledger, held_in(sqlite_ledger)
+    book = opened(home, held)
+    trial = begun(book)
+    epoch(book, home, trial, 1)
+    write_text(home.task_journal("small", 1, held.trial.fence).with_suffix(".task"), "7_0")
+    assert not list(take_back_lost(ledger, home, "small")), "the trial is still the task's"
+    assert main(["--home", str(home.root), "cancel", "small", "--trial", "1"]) == 0
+    assert "trial 1 of 'small' is taken back from task 7_0 of Slurm" in capsys.readouterr().out
+    assert not book.renew(trial.uid, trial.fence, 1.0)
+    assert book.cancelled(trial.uid, trial.fence)
+    assert [one.state for one in book.snapshot("small").trials] == [TrialState.DONE], "its worker would wait for ever"
+    assert [value.epoch for value in ledger.snapshot("small").values] == [1], "what it had measured is lost"
+    assert not list(take_back_lost(ledger, home, "small")), "it is told twice"
+    give(home.task_journal("small", 1, held.trial.fence))
+    assert not opened(home, held).is_done, "after a ledger is restored a task may have the same name once more"
+
+
+def test_a_task_with_a_result_is_not_told_of(home: Home, ledger: Ledger, held: Claim) -> None:
+    book = opened(home, held)
+    trial = begun(book)
+    assert finish(book, trial)
+    write_text(home.task_journal("small", 1, held.trial.fence).with_suffix(".task"), "7_0")
+    list(collect(ledger, home))
+    assert not list(take_back_lost(ledger, home, "small"))
+    ledger.retry("small", {Outcome.COMPLETED})
+    assert not list(take_back_lost(ledger, home, "small"))
+
+
+def test_whoever_collects_the_last_trial_is_told_what_to_do_next(home: Home, ledger: Ledger, held: Claim) -> None:
+    book = opened(home, held)
+    assert finish(book, begun(book))
+    (trial,) = (trial for trial in ledger.snapshot("small").trials if trial.number != 1)
+    ledger.cancel("small", trial.number)
+    write_text(home.task_journal("small", 1, held.trial.fence).with_suffix(".task"), "7_0")
+    assert not list(waiting_for_launch(ledger, home)), "what is not collected may be anything"
+    list(collect(ledger, home))
+    assert list(waiting_for_launch(ledger, home)) == [
+        "all trials of 'small' that are known so far are done: launch it again for what follows"
+    ]
+    ledger.cancel("small", None)
+    assert not list(waiting_for_launch(ledger, home)), "the study is closed"
 
 
 def test_what_a_cancelled_trial_wrote_is_no_result(home: Home, ledger: Ledger, held: Claim) -> None:

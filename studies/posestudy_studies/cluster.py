@@ -129,6 +129,13 @@ class Cluster(Model):
     def _is_name(cls, value: str | None) -> str | None:
         return value if value is None else check_name(value)
 
+    @field_validator("local_cache")
+    @classmethod
+    def _is_of_the_node(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("/", "$", "~")):
+            raise refuse(repr(value), "an absolute folder or one of a $VARIABLE", "as $TMPDIR/posestudy")
+        return value
+
     @field_validator("options")
     @classmethod
     def _are_options(cls, value: list[str]) -> list[str]:

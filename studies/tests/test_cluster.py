@@ -77,6 +77,7 @@ def test_a_profile_is_enough_and_none_is_none(file: Path, tmp_path: Path) -> Non
         ("container: {image: a, mounts: [data]}", "1:31: container.mounts: found 'data', expected SOURCE:TARGET"),
         ("container: {image: a, runtime: docker}", "1:32: container.runtime: found 'docker', expected apptainer, "),
         ("{time: '00:01:00', signal_s: 90}", "1:1: found signal_s: 90 with a time limit of 60 s, expected a sig"),
+        ("local_cache: tmp/poses", "1:14: local_cache: found 'tmp/poses', expected an absolute folder or one of a $V"),
         ("template: job.sh", "1:11: template: found 'job.sh', expected a file that exists (relative to the file"),
         ("[a]", '1:1: found ["a"], expected a mapping with the keys partition'),
     ],

@@ -308,8 +308,81 @@ def test_wrong_options_are_told(place, capsys, options, said):
 
 def test_a_file_that_is_missing_and_a_log_for_a_study_file_are_told(place, capsys):
     assert main(["import", "nothing.csv", "--name", "x"]) == 2
-    Path("a.log.json").write_text("{}\n")
+    train = {"mode": "train", "epoch": 1, "iter": 1, "lr": 0.1, "time": 0.5, "loss": 0.1}
+    val = {"mode": "val", "epoch": 1, "iter": 1, "lr": 0.1, "AP": 0.1}
+    Path("a.log.json").write_text(f"{json.dumps(train)}\n{json.dumps(val)}\n")
     assert main(["import", "a.log.json", "--study", "study.yaml"]) == 2
     said = capsys.readouterr().err
     assert "nothing.csv: found no such file" in said
-    assert "--name NAME makes a study of logs" in said
+    assert "--name NAME makes a study of other logs" in said
+
+
+def exported_run(cell, scores, *, seed=0, stage="target", epochs=20, start="20260101_000000", stated=None):
+    """The log of a trial of an exported study, as MMPose leaves it in its work dir; `scores` by epoch."""
+    folder = Path("cluster/trials", stage, cell, f"seed_{seed}", "work_dirs", start, "vis_data")
+    folder.mkdir(parents=True)
+    lines = []
+    for epoch in range(1, max(scores) + 1):
+        lines.append({"lr": 0.01, "loss": 1 / epoch, "time": 0.5, "epoch": epoch, "iter": epoch, "step": epoch})
+        if epoch in scores:
+            lines.append({"coco/AP": scores[epoch], "time": 0.01, "step": epoch})
+    (folder / "scalars.json").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    stated = seed if stated is None else stated
+    (folder / "config.py").write_text(f"train_cfg = dict(max_epochs={epochs})\nrandomness = dict(seed={stated})\n")
+    return folder / "scalars.json"
+
+
+def test_runs_of_an_exported_study_come_back_as_its_trials(place, capsys):
+    exported_run("baseline", {5: 0.1, 20: 0.1})
+    exported_run("narrow", {5: 0.3, 20: 0.2})
+    assert main(["import", "cluster/trials", "--study", "study.yaml"]) == 0
+    assert "waits to be trained: stage 'target', cell '2', seed 0" in capsys.readouterr().out
+    exported_run("wide", {5: 0.15, 20: 0.15})
+    assert main(["import", "cluster/trials", "--study", "study.yaml"]) == 0
+    said = capsys.readouterr().out
+    assert "imported results of 3 rows" in said
+    snap = snapshot(place)
+    found = {row[1]: row[2:5] for row in rows(snap) if row[0] == "target"}
+    assert found["narrow"] == (Outcome.COMPLETED, 0.2, 0.3)
+    # The whole curve, not its best and last value alone.
+    trial = next(trial for trial in snap.trials if trial.final_value == 0.2)
+    assert len([value for value in snap.values if value.trial_uid == trial.uid]) == 20
+    # What comes next starts from the winner, and may be exported in turn.
+    assert [stage.name for stage in snap.stages] == ["target", "length"]
+    assert snap.stages[1].start["sigma"] == 1.0
+    assert main(["import", "cluster/trials", "--study", "study.yaml"]) == 0
+    assert [trial.uid for trial in snapshot(place).trials] == [trial.uid for trial in snap.trials]
+    assert "keeps what an earlier import" not in capsys.readouterr().out
+
+
+def test_what_is_no_whole_run_of_the_exported_study_is_left_out(place, capsys):
+    exported_run("baseline", {5: 0.1})
+    exported_run("narrow", {5: 0.3, 20: 0.2}, stated=3)
+    earlier = exported_run("wide", {5: 0.2, 20: 0.2})
+    exported_run("wide", {5: 0.15, 20: 0.15}, start="20260102_000000")
+    assert main(["import", "cluster/trials", "--study", "study.yaml"]) == 1
+    said = capsys.readouterr().out
+    assert "the log ends in epoch 5 of 20; its train.sh goes on" in said
+    assert "it was trained with seed 3, its folder says 0" in said
+    assert f"left out: {earlier}: a later run of the same replicate stands" in said
+    assert [row[1:4] for row in rows(snapshot(place)) if row[2]] == [("wide", Outcome.COMPLETED, 0.15)]
+    other = Path("cluster/other")
+    earlier.parent.parent.rename(other)
+    assert main(["import", str(other), "--study", "study.yaml"]) == 2
+    assert "expected a run of an exported study" in capsys.readouterr().err
+
+
+def test_runs_of_an_exported_study_are_replicates_of_its_cells_in_a_study_of_their_own(place):
+    for seed, score in ((0, 0.2), (4, 0.24)):
+        exported_run("narrow", {20: score}, seed=seed)
+    exported_run("wide", {20: 0.15})
+    exported_run("small", {20: 0.25}, stage="batch")
+    assert main(["import", "cluster/trials", "--name", "back"]) == 0
+    found = [row[:4] for row in rows(snapshot(place, "back"))]
+    completed = Outcome.COMPLETED
+    assert sorted(found) == [
+        ("batch", "small", completed, 0.25),
+        ("target", "narrow", completed, 0.2),
+        ("target", "narrow", completed, 0.24),
+        ("target", "wide", completed, 0.15),
+    ]

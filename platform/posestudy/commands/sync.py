@@ -10,7 +10,7 @@ from posestudy.settings import Settings, masked
 
 
 def sync(
-    study: Annotated[str | None, typer.Argument(help="Only this study; default all.")] = None,
+    study: Annotated[str | None, typer.Argument(metavar="STUDY", help="Only this study; default all.")] = None,
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="Send everything again and restore what was deleted in MLflow.")
     ] = False,
@@ -23,7 +23,7 @@ def sync(
     from posestudy.projections.backlog import keep_backlog
     from posestudy.projections.project import Projector
     from posestudy.projections.turn import turn
-    from posestudy.task_journal import collect
+    from posestudy.task_journal import collect, take_back_lost, waiting_for_launch
 
     settings = Settings.resolve()
     settings.home.root.mkdir(parents=True, exist_ok=True)
@@ -32,6 +32,11 @@ def sync(
         if study is not None:
             ledger.study(study)
         for line in collect(ledger, settings.home, study):
+            typer.echo(line)
+        for name in [known.name for known in ledger.studies()] if study is None else [study]:
+            for line in take_back_lost(ledger, settings.home, name):
+                typer.echo(line)
+        for line in waiting_for_launch(ledger, settings.home, study):
             typer.echo(line)
         with turn(ledger) as held:
             delivery = Projector(settings, ledger).run(study, rebuild=rebuild, turn=held)

@@ -59,7 +59,8 @@ class JobTemplate:
             data = path.read_bytes()
             if len(data) > _MOST_BYTES:
                 raise PoseStudyError(f"{path}: found {len(data)} bytes, expected at most {_MOST_BYTES}")
-            template = cls(str(path), data.decode("utf-8"))
+            # As an editor of another system may have saved it: no shell finds its interpreter behind either.
+            template = cls(str(path), data.decode("utf-8-sig").replace("\r\n", "\n"))
         except OSError as error:
             raise PoseStudyError(f"{path} cannot be read: {error.strerror or error}") from error
         except UnicodeDecodeError as error:
@@ -80,7 +81,7 @@ class JobTemplate:
         """The placeholders that do not exist."""
         known = ", ".join(f"{{{name}}}" for name in MEANINGS)
         return [
-            self._problem(place, name, f"one of {known}", nearest(name, MEANINGS))
+            self._problem(place, name, f"one of {known}", nearest(name, MEANINGS) or _how_to_keep(name))
             for place, name in self._names()
             if name not in MEANINGS
         ]
@@ -117,6 +118,10 @@ class JobTemplate:
         before = self.text[:place]
         line, column = before.count("\n") + 1, place - before.rfind("\n")
         return Problem(self.file, line, column, "", f"{{{name}}}", expected, hint)
+
+
+def _how_to_keep(name: str) -> str:
+    return f"where the shell is to have {{{name}}}, write {{{{{name}}}}}"
 
 
 def _how_to_give(name: str) -> str:

@@ -3,18 +3,46 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from posestudy.errors import PoseStudyError
 from posestudy.vocabulary import TrialState
 from posestudy_runner import image_cache
 from posestudy_runner.image_cache import network_file_system
 from posestudy_runner.settling import settle
+from posestudy_studies import asked_gpus
 from posestudy_studies.cluster import Cluster
 
 if TYPE_CHECKING:
     from posestudy_runner.engines import Placement
+
+_DEVICES: Final = re.compile(r"gpu(?::[A-Za-z_][\w.-]*)?(?::(\d+))?")
+
+
+def devices(cluster: Cluster) -> int:
+    """How many GPUs `cluster.gres` asks for."""
+    found = [_DEVICES.fullmatch(part) for part in (cluster.gres or "").split(",")]
+    return sum(int(match[1] or 1) for match in found if match)
+
+
+def check_gpus(cluster: Cluster, most: int) -> None:
+    """Tell of jobs that would wait for a GPU and then could not train; most GPUs that one trial asks for are `most`.
+
+    Raises:
+        PoseStudyError: `cluster.gres` asks for fewer.
+    """
+    if 0 < devices(cluster) < most:
+        raise PoseStudyError(
+            f"cluster.gres: found {cluster.gres}, expected {most} GPUs or more, as the study has trials with "
+            f"`gpus: {most}` and a trial's GPUs are of one job: gres: gpu:{most}"
+        )
+
+
+def asked_of_one(placement: Placement) -> int:
+    """The GPUs that the largest trial of the study takes."""
+    return asked_gpus.most(placement.ledger.study(placement.study.study).document)
 
 
 def known_open_trials(placement: Placement) -> int:

@@ -8,22 +8,23 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Final
 
-from posestudy import settings
+from posestudy import given_paths, settings
 from posestudy.durable import make_folder, write_text
 from posestudy.errors import InputError, PoseStudyError
 from posestudy.masking import hidden, secret_part
 from posestudy.printable import printable
-from posestudy_runner import components, image_cache
+from posestudy_runner import components, image_cache, weights
 from posestudy_runner.engines import Ended
 from posestudy_runner.engines.job_template import JobTemplate
-from posestudy_runner.engines.jobs import check_ledger, known_open_trials
+from posestudy_runner.engines.jobs import asked_of_one, check_gpus, check_ledger, devices, known_open_trials
+from posestudy_studies import stop_rules
 from posestudy_studies.cluster import Cluster, contained
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ _HANDED_ON: Final = (
     *(settings.MLFLOW_PASSWORD_FILE, components.VARIABLE, image_cache.FOLDER_VARIABLE, image_cache.LIMIT_VARIABLE),
 )
 """Variables of the launch that a job starts its worker with; those with a password in them are not written down."""
-_DEVICES: Final = re.compile(r"gpu(?::[A-Za-z_][\w.-]*)?(?::(\d+))?")
+_FILES: Final = frozenset({settings.DATABASE_PASSWORD_FILE, settings.MLFLOW_PASSWORD_FILE, image_cache.FOLDER_VARIABLE})
+_SQLITE: Final = "sqlite:///"
 
 
 @dataclass(frozen=True)
@@ -134,12 +136,17 @@ def run(placement: Placement) -> Ended:
     study, say = placement.study.study, placement.display.say
     cluster = placement.study.cluster or Cluster()
     template, submit = read_template(cluster), _submit(cluster)
+    most = asked_of_one(placement)
+    check_gpus(cluster, most)
     left = known_open_trials(placement)
     if not left:
         say("no trial is left to run: no job is submitted")
         return Ended.DONE
-    if earlier := sorted(placement.home.jobs(study).glob("job_*.json")):
-        say(f"{len(earlier)} jobs of this study were submitted before; where they still run, these come beside them")
+    if why := stop_rules.halted(placement.ledger.snapshot(study, values=False)):
+        say(f"{why}: no further trial starts, and no job is submitted; change `budget` in the study file to go on")
+        return Ended.DONE
+    for line in (*_earlier(placement.home.jobs(study)), *_not_used(placement, most)):
+        say(line)
     count = placement.workers or cluster.array or min(left, MOST_JOBS)
     check_ledger(placement)
     command = worker_command(placement)
@@ -150,6 +157,9 @@ def run(placement: Placement) -> Ended:
     failed = []
     for job, script in zip(jobs, scripts, strict=True):
         write_text(job.script, script)
+        # Some batch systems start the file itself: who may read it may run it.
+        mode = job.script.stat().st_mode
+        job.script.chmod(mode | (mode & 0o444) >> 2)
         why = _submitted(job, submit, job_values(placement, job, command))
         if why is None:
             said = json.loads(job.submission.read_text(encoding="utf-8"))["output"]
@@ -161,6 +171,35 @@ def run(placement: Placement) -> Ended:
         raise PoseStudyError("\n  ".join([f"{stay} of {len(jobs)} jobs were submitted and stay so", *failed]))
     say(f"scripts and logs of the jobs are in {placement.home.jobs(study)}")
     return Ended.ELSEWHERE
+
+
+def _earlier(folder: Path) -> Iterator[str]:
+    """What is kept of the jobs of earlier launches."""
+    known, unknown = 0, list[str]()
+    for path in sorted(folder.glob("job_*.json")):
+        if "output" in json.loads(path.read_text(encoding="utf-8")):
+            known += 1
+        else:
+            unknown.append(path.stem.removeprefix("job_"))
+    if known:
+        jobs = "1 job of this study was" if known == 1 else f"{known} jobs of this study were"
+        yield f"{jobs} submitted before; where they still run, these come beside them"
+    if unknown:
+        yield (
+            f"whether job {', '.join(unknown)} came into the queue is not known, as the launch or its submit command "
+            "did not end: look there; it would train beside these"
+        )
+
+
+def _not_used(placement: Placement, most: int) -> Iterator[str]:
+    """What is asked for and no job makes use of."""
+    options, cluster = placement.options, placement.study.cluster or Cluster()
+    if options.per_gpu not in (None, 1):
+        yield "--per-gpu is not heeded by --engine script: a job trains one trial at a time"
+    if devices(cluster) > most:
+        yield (
+            f"cluster.gres asks for {devices(cluster)} GPUs, of which a job uses {most}: it trains one trial at a time"
+        )
 
 
 def read_template(cluster: Cluster) -> JobTemplate:
@@ -228,7 +267,7 @@ def worker_command(placement: Placement) -> str:
     if options.notify is not None:
         words += ["--notify", options.notify]
     instead = {image_cache.FOLDER_VARIABLE} if cluster.local_cache else set()
-    given = [f"{name}={os.environ[name]}" for name in _HANDED_ON if os.environ.get(name) and name not in instead]
+    given = [f"{name}={value}" for name, value in _handed_on() if name not in instead]
     told = [pair for pair in given if secret_part(pair.partition("=")[2]) is None]
     command = shlex.join([*(["env", *told] if told else []), *contained(words, container, gpus=devices(cluster) > 0)])
     if cluster.local_cache is None:
@@ -237,10 +276,23 @@ def worker_command(placement: Placement) -> str:
     return f'env {image_cache.FOLDER_VARIABLE}="{cluster.local_cache}" {command}'
 
 
-def devices(cluster: Cluster) -> int:
-    """How many GPUs `cluster.gres` asks for."""
-    found = [_DEVICES.fullmatch(part) for part in (cluster.gres or "").split(",")]
-    return sum(int(match[1] or 1) for match in found if match)
+def _handed_on() -> Iterator[tuple[str, str]]:
+    """The variables of the launch that a job is to have; files by full path, since a job may start in any folder."""
+    for name in _HANDED_ON:
+        if not (value := os.environ.get(name)):
+            continue
+        if name in _FILES and value.strip().lower() != image_cache.OFF:
+            value = _full(value.strip())
+        elif value.startswith(_SQLITE) and (file := value.removeprefix(_SQLITE)) and not file.startswith(("/", ":")):
+            value = _SQLITE + _full(file)
+        yield name, value
+    if os.environ.get("TORCH_HOME") or os.environ.get("XDG_CACHE_HOME"):
+        # Where the launch has put initial weights; a node may reach no server to fetch them again.
+        yield "TORCH_HOME", _full(weights.home())
+
+
+def _full(path: str | Path) -> str:
+    return str(given_paths.absolute(given_paths.expanded(path)))
 
 
 def job_values(placement: Placement, job: Job, command: str) -> dict[str, str]:
@@ -283,20 +335,26 @@ def cluster_values(cluster: Cluster) -> dict[str, str]:
 
 def _submitted(job: Job, submit: SubmitCommand, values: Mapping[str, str]) -> str | None:
     """Submit the job and keep what was said; why it was not, or None."""
+    # Before, so that the next launch knows of a job whose launch ended meanwhile.
+    write_text(job.submission, json.dumps({"asked": _now()}) + "\n")
+    in_doubt = False
     try:
         done = submit.run(values)
         code, output = done.returncode, done.stdout
     except OSError as error:
         code, output = None, f"{error.filename or submit.words[0]}: {(error.strerror or str(error)).lower()}"
     except subprocess.TimeoutExpired:
-        code, output = (
-            None,
-            f"the command did not end in {SUBMIT_LIMIT_S:.0f} s; whether the job is queued is not known",
-        )
+        code, in_doubt = None, True
+        output = f"the command did not end in {SUBMIT_LIMIT_S:.0f} s; whether the job is queued is not known"
     output = hidden(output.strip())[-_MOST_OUTPUT:]
     if code != 0:
+        if not in_doubt:
+            job.submission.unlink()
         how = "" if code is None else f"`{submit.words[0]}` ended with {code}: "
         return f"{how}{printable(output) or 'it said nothing'}"
-    told = {"submitted": datetime.now(UTC).isoformat(timespec="seconds"), "output": output}
-    write_text(job.submission, json.dumps(told, indent=2) + "\n")
+    write_text(job.submission, json.dumps({"submitted": _now(), "output": output}, indent=2) + "\n")
     return None
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -17,14 +17,44 @@ from posestudy.printable import printable
 from posestudy.settings import masked
 from posestudy_runner.context import PoolOptions
 from posestudy_runner.engines import Ended, slurm_alone, slurm_queue, slurm_task
-from posestudy_runner.engines.jobs import check_ledger, known_open_trials
+from posestudy_runner.engines.jobs import asked_of_one, check_gpus, check_ledger, known_open_trials
+from posestudy_studies import stop_rules
 from posestudy_studies.cluster import Cluster, Container, contained
+from posestudy_studies.spec import Study
 
 if TYPE_CHECKING:
     from posestudy_runner.engines import Placement
 
 MOST_TASKS: Final = 256
 """Tasks of a launch that does not say how many."""
+_NO_LIMIT: Final = 1_000_000
+_OWN_OPTIONS: Final = frozenset(
+    {
+        "array",
+        "error",
+        "nodes",
+        "no-requeue",
+        "ntasks",
+        "ntasks-per-core",
+        "ntasks-per-gpu",
+        "ntasks-per-node",
+        "ntasks-per-socket",
+        "open-mode",
+        "output",
+        "parsable",
+        "requeue",
+        "signal",
+        "test-only",
+        "wait",
+        "wrap",
+    }
+)
+"""Options of sbatch that would start a task several times, lose it or keep it from going on."""
+_GO_BACK: Final = (
+    f"[ $? -ne {slurm_task.GOES_BACK} ] || "
+    'scontrol requeue "${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}"'
+)
+"""Puts a task back into the queue from outside its container, which need not have Slurm's commands."""
 _OF_THE_LAUNCHER: Final = ("projects", "cores", "gpu_reader")
 """Options of a pool that every task finds for itself."""
 
@@ -39,12 +69,16 @@ def run(placement: Placement) -> Ended:
     submitit, say = _submitit(), placement.display.say
     slurm_queue.check_commands()
     cluster, folder = placement.study.cluster or Cluster(), placement.home.jobs(placement.study.study) / "slurm"
+    check_gpus(cluster, asked_of_one(placement))
+    asked = parameters(placement, cluster)
     if not cluster.database:
         slurm_alone.check_designs(placement.study)
-        slurm_alone.bring_in(placement)
     left = known_open_trials(placement)
     if not left:
         say("no trial is left to run: nothing is submitted")
+        return Ended.DONE
+    if why := stop_rules.halted(placement.ledger.snapshot(placement.study.study, values=False)):
+        say(f"{why}: no further trial starts, and nothing is submitted; change `budget` in the study file to go on")
         return Ended.DONE
     make_folder(folder)
     there = slurm_queue.tasks(set(_submitted(folder)))
@@ -57,14 +91,42 @@ def run(placement: Placement) -> Ended:
     else:
         claims += slurm_alone.reserved(placement, {task.name for task in there})
     if claims:
-        names = _submit(submitit, placement, cluster, folder, claims)
-        slurm_alone.remember(placement, claims, names)
-        job, count = names[0].partition("_")[0], len(names)
-        say(f"submitted job {job} with {count} {'task' if count == 1 else 'tasks'}; what they say is in {folder}")
-        say(f"look at it with: squeue --job {job}; take it back with: scancel {job}")
+        jobs = list(_submitted_in_arrays(submitit, placement, cluster, folder, claims, asked))
+        one, count = len(jobs) == 1, len(claims)
+        tasks = f"{count} {'task' if count == 1 else 'tasks'}"
+        say(f"submitted {'job' if one else 'jobs'} {', '.join(jobs)} with {tasks}; what they say is in {folder}")
+        say(f"look at it with: squeue --job {','.join(jobs)}; take it back with: scancel {' '.join(jobs)}")
+        if cluster.database and not (placement.workers or cluster.array) and _will_grow(placement.study):
+            say("a task for each trial that is known now; where later ones are more, --workers N asks for N tasks")
     if not cluster.database:
         say(f"`posestudy sync {placement.study.study}` collects what tasks have done; launch again for what follows")
     return Ended.ELSEWHERE
+
+
+def _will_grow(study: Study) -> bool:
+    return len(study.stages) > 1 or any(stage.design in slurm_alone.NEEDS_RESULTS for stage in study.stages)
+
+
+def _submitted_in_arrays(
+    submitit: Any,
+    placement: Placement,
+    cluster: Cluster,
+    folder: Path,
+    claims: Sequence[Claim | None],
+    asked: dict[str, Any],
+) -> Iterator[str]:
+    """Submit a task for each of `claims`, in as many arrays as this Slurm takes them in; the number of each."""
+    most = slurm_queue.most_tasks() if len(claims) > 1 else 1
+    arrays = [claims[begin : begin + most] for begin in range(0, len(claims), most)]
+    at_a_time = max(1, int(asked["array_parallelism"]) // len(arrays))
+    for index, some in enumerate(arrays):
+        try:
+            names = _submit(submitit, placement, cluster, folder, some, {**asked, "array_parallelism": at_a_time})
+        except PoseStudyError:
+            slurm_alone.give_back(placement, claims[index * most :])
+            raise
+        slurm_alone.remember(placement, some, names)
+        yield names[0].partition("_")[0]
 
 
 def _submitit() -> Any:
@@ -87,19 +149,26 @@ def _told(there: list[slurm_queue.Task]) -> Iterator[str]:
         return
     running = sum(task.runs for task in there)
     yield f"in the queue already: {running} running and {len(there) - running} waiting tasks of this study"
+    if reasons := sorted({task.reason for task in there if not (task.runs or task.is_held or task.is_in_turn)}):
+        yield f"why they wait, in Slurm's words: {', '.join(reasons)}"
     if held := [task.name for task in there if task.is_held]:
         yield f"Slurm holds {', '.join(held[:10])}: release them with `scontrol release {held[0]}`"
 
 
 def _submit(
-    submitit: Any, placement: Placement, cluster: Cluster, folder: Path, claims: Sequence[Claim | None]
+    submitit: Any,
+    placement: Placement,
+    cluster: Cluster,
+    folder: Path,
+    claims: Sequence[Claim | None],
+    asked: dict[str, Any],
 ) -> list[str]:
     """Submit a task for each of `claims`; their names."""
     container = cluster.container
     gpus = "gpu" in (cluster.gres or "")
     python = [container.python if container else sys.executable]
     executor = submitit.SlurmExecutor(folder, python=shlex.join(contained(python, container, gpus=gpus)))
-    executor.update_parameters(**parameters(placement, cluster))
+    executor.update_parameters(**asked)
     options = {
         field.name: getattr(placement.options, field.name)
         for field in fields(PoolOptions)
@@ -110,9 +179,13 @@ def _submit(
         options["notify"] = None
     settings = placement.settings
     same = (placement.study.study, str(settings.home.root), masked(settings.database_url), options)
+    ledger = placement.ledger
+    alike = [() if claim is None else ledger.trained_alike(claim.trial.uid) for claim in claims]
+    tasks = [slurm_task.Task(*same, claim, known) for claim, known in zip(claims, alike, strict=True)]
     try:
-        jobs = executor.map_array(slurm_task.work, [slurm_task.Task(*same, claim) for claim in claims])
-    except submitit.core.utils.FailedJobError as error:
+        with slurm_queue.outside_job():
+            jobs = executor.map_array(slurm_task.work, tasks)
+    except (submitit.core.utils.FailedJobError, submitit.core.utils.FailedSubmissionError) as error:
         raise PoseStudyError(f"sbatch refused the job: {printable(str(error).strip())}") from error
     return [str(job.job_id) for job in jobs]
 
@@ -126,6 +199,11 @@ def parameters(placement: Placement, cluster: Cluster) -> dict[str, Any]:
         name, equals, value = option.removeprefix("--").partition("=")
         if not option.startswith("--") or not name:
             raise PoseStudyError(f"cluster.options: found {option!r}, expected an option of sbatch, as --exclude=node7")
+        if name.split()[0] in _OWN_OPTIONS:
+            raise PoseStudyError(
+                f"cluster.options: found {option!r}, which is not left to the user: every task is one process that "
+                "writes where posestudy looks for it and goes back into the queue by itself; leave it out"
+            )
         more[name] = value if equals else True
     # Since Slurm 22.05 a step does not take over how many cores the job has for a task.
     cores = [] if cluster.cpus is None else [f"--cpus-per-task={cluster.cpus}"]
@@ -138,9 +216,11 @@ def parameters(placement: Placement, cluster: Cluster) -> dict[str, Any]:
         # None: what the partition says; submitit itself would ask for five minutes.
         "time": None,
         "cpus_per_task": cluster.cpus,
-        "mem": None if cluster.mem_gb is None else f"{round(cluster.mem_gb * 1024)}M",
+        # 0 would be all of the node's.
+        "mem": None if cluster.mem_gb is None else f"{max(1, round(cluster.mem_gb * 1024))}M",
         "setup": cluster.setup or None,
-        "array_parallelism": cluster.array_parallelism or (not cluster.database and placement.workers) or MOST_TASKS,
+        "teardown": None if cluster.container is None else [_GO_BACK],
+        "array_parallelism": (not cluster.database and placement.workers) or cluster.array_parallelism or _NO_LIMIT,
         "stderr_to_stdout": True,
         "wckey": None,
         "srun_args": [*cores, *_started_by_slurm(cluster.container)],

@@ -11,30 +11,35 @@ from typing import TYPE_CHECKING, Final
 from posestudy.durable import make_folder, write_text
 from posestudy.errors import PoseStudyError
 from posestudy.ledger.records import Claim, Snapshot, TrialRecord
-from posestudy.task_journal import LEASE_S, OWNER, collect, first_fence, is_held
+from posestudy.task_journal import LEASE_S, OWNER, first_fence, give, is_held, take_back
+from posestudy.vocabulary import AttemptEnd
 from posestudy_studies.spec import Study
 
 if TYPE_CHECKING:
     from posestudy_runner.engines import Placement
 
-_NEEDS_RESULTS: Final = ("bisect", "search")
+NEEDS_RESULTS: Final = ("bisect", "search")
 """Designs whose next cell depends on the results of those before."""
 
 
 def check_designs(study: Study) -> None:
     """Raises PoseStudyError where a stage of the study decides while it runs."""
     for stage in study.stages:
-        if stage.design in _NEEDS_RESULTS:
+        if stage.design in NEEDS_RESULTS:
             raise PoseStudyError(
                 f"stage '{stage.name}': found design {stage.design} with cluster.database: false, expected one whose "
                 "cells are known before it runs; what each result decides needs a database that the tasks reach"
             )
 
 
-def bring_in(placement: Placement) -> None:
-    """Take what tasks have written so far into the ledger."""
-    for line in collect(placement.ledger, placement.home, placement.study.study):
-        placement.display.say(line)
+def give_back(placement: Placement, claims: Sequence[Claim | None]) -> None:
+    """Let others have the trials that were reserved for tasks which Slurm refused."""
+    snapshot = placement.ledger.snapshot(placement.study.study, values=False)
+    reserved = {claim.trial.uid for claim in claims if claim is not None}
+    for trial in (trial for trial in snapshot.trials if trial.uid in reserved):
+        if placement.ledger.release(trial.uid, trial.fence, AttemptEnd.PREEMPTED, "not begun: sbatch refused the job"):
+            # It may have taken them all the same, and its answer was lost on the way.
+            take_back(_journal(placement, trial))
 
 
 def reserved(placement: Placement, there: Collection[str]) -> Iterator[Claim]:
@@ -49,6 +54,7 @@ def reserved(placement: Placement, there: Collection[str]) -> Iterator[Claim]:
         if is_held(trial) and _task(placement, trial) not in there:
             yield _claim(snapshot, trial)
     while (claim := ledger.claim(name, f"{OWNER}{socket.gethostname()}", LEASE_S)) is not None:
+        give(_journal(placement, claim.trial))
         yield claim
 
 
@@ -61,8 +67,12 @@ def remember(placement: Placement, claims: Sequence[Claim | None], names: Sequen
             write_text(file, name)
 
 
+def _journal(placement: Placement, trial: TrialRecord) -> Path:
+    return placement.home.task_journal(placement.study.study, trial.number, first_fence(trial))
+
+
 def _task_file(placement: Placement, trial: TrialRecord) -> Path:
-    return placement.home.task_journal(placement.study.study, trial.number, first_fence(trial)).with_suffix(".task")
+    return _journal(placement, trial).with_suffix(".task")
 
 
 def _task(placement: Placement, trial: TrialRecord) -> str | None:

@@ -6,7 +6,8 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,8 +15,31 @@ from posestudy.errors import MissingPieceError, PoseStudyError
 from posestudy.printable import printable
 
 LIMIT_S: Final = 60.0
-_GONE: Final = frozenset({"CANCELLED", "COMPLETED", "COMPLETING", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "TIMEOUT"})
+_GONE: Final = frozenset(
+    {
+        "BOOT_FAIL",
+        "CANCELLED",
+        "COMPLETED",
+        "COMPLETING",
+        "DEADLINE",
+        "FAILED",
+        "LAUNCH_FAILED",
+        "NODE_FAIL",
+        "OUT_OF_MEMORY",
+        "PREEMPTED",
+        "RECONFIG_FAIL",
+        "REVOKED",
+        "TIMEOUT",
+    }
+)
 """States of what may still be listed and will not run again by itself; a task too many costs a look at the ledger."""
+
+_IN_TURN: Final = frozenset({"", "BeginTime", "JobArrayTaskLimit", "None", "Priority", "Resources"})
+_MOST_TASKS: Final = 1001
+"""Slurm's default for the tasks of one array."""
+_OF_A_JOB: Final = ("SLURM_", "SLURMD_", "SRUN_", "SUBMITIT_")
+_OF_THE_SITE: Final = frozenset({"SLURM_CLUSTERS", "SLURM_CONF"})
+"""Variables that lead to a cluster, inside and outside its jobs."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +63,28 @@ class Task:
         return self.state != "PENDING"
 
     @property
+    def is_in_turn(self) -> bool:
+        """Whether it waits for nothing but its turn."""
+        return self.reason in _IN_TURN
+
+    @property
     def is_held(self) -> bool:
         """Whether it waits for somebody to release it."""
         return not self.runs and "held" in self.reason.lower()
+
+
+@contextmanager
+def outside_job() -> Iterator[None]:
+    """Without what Slurm told this process of the job it is in, as an interactive one: a job submitted meanwhile would
+    take the number of its tasks, of its cores and the name of its array for its own.
+    """
+    within = "SLURM_JOB_ID" in os.environ
+    names = {name for name in os.environ if within and name.startswith(_OF_A_JOB) and name not in _OF_THE_SITE}
+    hidden = {name: os.environ.pop(name) for name in names}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
 
 
 def check_commands() -> None:
@@ -51,6 +94,11 @@ def check_commands() -> None:
         raise MissingPieceError(
             f"--engine slurm: found no {', '.join(missing)} on the path, expected a machine that submits to Slurm"
         )
+
+
+def has_commands() -> bool:
+    """Whether Slurm can be spoken to from here, which may be the inside of a container."""
+    return shutil.which("scontrol") is not None
 
 
 def tasks(jobs: Collection[int]) -> list[Task]:
@@ -65,6 +113,12 @@ def tasks(jobs: Collection[int]) -> list[Task]:
     lines = _call("squeue", "--me", "--noheader", "--array", "--format=%F|%i|%T|%r").splitlines()
     found = [Task(int(job), name, state, reason) for job, name, state, reason in (line.split("|", 3) for line in lines)]
     return [task for task in found if task.job in jobs and task.state not in _GONE]
+
+
+def most_tasks() -> int:
+    """How many tasks an array may have here. Raises PoseStudyError as `tasks`."""
+    match = re.search(r"^MaxArraySize\s*=\s*(\d+)", _call("scontrol", "show", "config"), re.MULTILINE)
+    return max(1, int(match[1])) if match else _MOST_TASKS
 
 
 def own_name(environment: Mapping[str, str] = os.environ) -> str:

@@ -19,9 +19,10 @@ import typer
 from posestudy.durable import make_folder, write_text
 from posestudy.errors import LedgerUnavailableError, PoseStudyError
 from posestudy.ledger import Ledger
-from posestudy.ledger.records import Claim, Json, Snapshot
+from posestudy.ledger.records import Claim, Json, Snapshot, TrainedAlike
 from posestudy.masking import hidden
 from posestudy.settings import Settings, masked
+from posestudy.task_journal import is_taken_back
 from posestudy.vocabulary import TrialState, Verdict
 from posestudy_runner import devices
 from posestudy_runner.context import PoolOptions
@@ -31,12 +32,15 @@ from posestudy_runner.engines.jobs import use_disk_of_node
 from posestudy_runner.engines.trial_book import TrialBook
 from posestudy_runner.pool import Pool
 from posestudy_runner.projector import Projector
+from posestudy_runner.settling import settle
 from posestudy_runner.steering import Steering, study_steering
 from posestudy_runner.stop import Stop
 from posestudy_studies.spec import Study
 
 OUTAGE_S: Final = 600.0
 """How long a task that starts waits for a ledger that cannot be reached."""
+GOES_BACK: Final = 75
+"""The exit code by which a task in a container asks its job script to put it back into the queue."""
 _RETRY_S: Final = 2.0
 _LOOK_S: Final = 0.5
 _FROM_SLURM: Final = (signal.SIGTERM, signal.SIGUSR1)
@@ -52,6 +56,7 @@ class Task:
         ledger: the launcher's, without its password, to be held against what the environment of the task names.
         options: of `PoolOptions`.
         claim: the one trial of a task that reaches no database; None for a worker that asks the ledger.
+        alike: the trials whose weights will do for that one.
     """
 
     study: str
@@ -59,6 +64,7 @@ class Task:
     ledger: str
     options: dict[str, Any] = field(default_factory=dict)
     claim: Claim | None = None
+    alike: tuple[TrainedAlike, ...] = ()
 
 
 class _Word:
@@ -129,9 +135,11 @@ def _work_alone(task: Task, claim: Claim, word: _Word) -> str:
     """The same for one trial, without a database."""
     settings, trial = Settings.resolve(task.home), claim.trial
     path = settings.home.task_journal(task.study, trial.number, trial.fence)
+    if is_taken_back(path):
+        return _said(f"trial {trial.number} was taken back from this task")
     if (other := _other_writer(path)) is not None:
         return _said(f"trial {trial.number} is trained by {other}")
-    book = TrialBook(claim, path)
+    book = TrialBook(claim, path, task.alike)
     try:
         if not book.is_done:
             alone = Steering(lambda snapshot: [], lambda asked: False, _never)
@@ -175,10 +183,15 @@ def _open(url: str, word: _Word) -> Ledger:
 
 def _left(ledger: Ledger, study: str) -> bool:
     """Whether a trial is to run, or may come when those that run have ended."""
-    snapshot = ledger.snapshot(study, values=False)
-    if snapshot.study.state == "closed":
-        return False
-    return not snapshot.trials or any(trial.state is not TrialState.DONE for trial in snapshot.trials)
+    if _waits(snapshot := ledger.snapshot(study, values=False)):
+        return True
+    # Whoever finished the last trial may have had to end before it moved the study on.
+    return snapshot.study.state != "closed" and _waits(settle(ledger, study, study_steering().advance))
+
+
+def _waits(snapshot: Snapshot) -> bool:
+    is_open = any(trial.state is not TrialState.DONE for trial in snapshot.trials)
+    return snapshot.study.state != "closed" and is_open
 
 
 def _beside(call: Callable[[], None]) -> None:
@@ -247,6 +260,9 @@ def _go_back() -> str:
     name = slurm_queue.own_name()
     if not name:
         return "ended outside Slurm"
+    if not slurm_queue.has_commands():
+        _said(f"{name} asks its job script to put it back into the queue")
+        sys.exit(GOES_BACK)
     state = slurm_queue.state(name)
     if state != "RUNNING":
         return f"Slurm has {name} as {state} and decides"

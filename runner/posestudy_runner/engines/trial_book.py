@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from posestudy import journal
+from posestudy.durable import make_folder
 from posestudy.errors import LedgerUnavailableError
 from posestudy.ledger.records import (
     AttemptRecord,
@@ -18,10 +19,11 @@ from posestudy.ledger.records import (
     NewSplitUse,
     Snapshot,
     StudyRecord,
+    TrainedAlike,
     TrialRecord,
     ValueRecord,
 )
-from posestudy.task_journal import news
+from posestudy.task_journal import is_taken_back, later_run, news, read, runs
 from posestudy.vocabulary import AttemptEnd, Direction, Outcome, TrialState
 
 STRIDE: Final = 1000
@@ -33,28 +35,42 @@ class TrialBook:
 
     Args:
         claim: the trial as the ledger holds it for this task.
-        path: of the journal; what earlier runs of the task wrote there is where this one goes on.
+        path: of the journal of the task's first run; what earlier runs wrote is where this one goes on, in a file of
+            its own.
+        alike: finished trials that were trained as this one is to be, as the ledger knew them when it was given away.
     """
 
-    def __init__(self, claim: Claim, path: Path) -> None:
-        self._claim = claim
+    def __init__(self, claim: Claim, path: Path, alike: Sequence[TrainedAlike] = ()) -> None:
+        self._claim, self._alike = claim, tuple(alike)
+        self._first, self._run = path, sum(1 for _ in runs(path)) + 1
         self._trial = replace(claim.trial, state=TrialState.WAITING, owner=None, lease_until=None)
         self._values = {value.epoch: value for value in claim.values}
         self._attempts: list[AttemptRecord] = []
-        for frame in news(journal.read(path), claim.trial):
+        for frame in news(read(path), claim.trial):
             self._take(frame)
         if self._attempts and self._attempts[-1].end is None and not self.is_done:
             self._end(AttemptEnd.LOST, "the task was killed")
             self._trial = replace(self._trial, state=TrialState.WAITING)
-        self._writer = journal.JournalWriter(path)
+        self._writer: journal.JournalWriter | None = None
 
     def close(self) -> None:
-        self._writer.close()
+        if self._writer is not None:
+            self._writer.close()
 
     @property
     def is_done(self) -> bool:
-        """Whether the trial has an outcome."""
-        return self._trial.state is TrialState.DONE
+        """Whether the trial has an outcome, or is this run's no more."""
+        return self._trial.state is TrialState.DONE or self.is_lost
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the trial was taken back from the task, or a later run of it has begun."""
+        return is_taken_back(self._first) or later_run(self._first, self._run + 1).exists()
+
+    def _now(self) -> TrialRecord:
+        if self._trial.state is TrialState.DONE or not self.is_lost:
+            return self._trial
+        return replace(self._trial, state=TrialState.DONE, outcome=Outcome.CANCELLED)
 
     # ---- what a pool asks
 
@@ -69,23 +85,23 @@ class TrialBook:
 
     def snapshot(self, name: str, *, values: bool = True) -> Snapshot:
         claim, own = self._claim, tuple(self._values.values()) if values else ()
-        return Snapshot(claim.study, (claim.stage,), (claim.cell,), (self._trial,), own, tuple(self._attempts))
+        return Snapshot(claim.study, (claim.stage,), (claim.cell,), (self._now(),), own, tuple(self._attempts))
 
     def counts(self, name: str) -> dict[TrialState, int]:
-        return {self._trial.state: 1}
+        return {self._now().state: 1}
 
-    def trained_alike(self, uid: str) -> Collection[Any]:
-        return ()
+    def trained_alike(self, uid: str) -> tuple[TrainedAlike, ...]:
+        return self._alike
 
     def cancelled(self, uid: str, fence: int) -> bool:
-        return False
+        return is_taken_back(self._first)
 
     def renew(self, uid: str, fence: int, lease_s: float) -> bool:
         return self._is_mine(fence)
 
     def claim(self, name: str, owner: str, lease_s: float) -> Claim | None:
         """The trial, unless it is done or runs; each time under a new fence."""
-        if self._trial.state is not TrialState.WAITING:
+        if self._trial.state is not TrialState.WAITING or self.is_lost or not self._has_file():
             return None
         fence = self._claim.trial.fence + STRIDE * len(self._attempts)
         self._note({"call": "claim", "fence": fence, "owner": owner, "at": self.now()})
@@ -135,9 +151,26 @@ class TrialBook:
     # ---- how it is kept
 
     def _is_mine(self, fence: int) -> bool:
-        return self._trial.state is TrialState.RUNNING and self._trial.fence == fence
+        return self._trial.state is TrialState.RUNNING and self._trial.fence == fence and not self.is_lost
+
+    def _has_file(self) -> bool:
+        """Begin this run's file; False where another process has, which then has the trial."""
+        if self._writer is None:
+            path = later_run(self._first, self._run)
+            make_folder(path.parent)
+            try:
+                path.open("xb").close()
+            except FileExistsError:
+                self._trial = replace(self._trial, state=TrialState.DONE)
+                return False
+            except OSError as error:
+                raise LedgerUnavailableError(f"the task's journal cannot be written: {error}") from error
+            self._writer = journal.JournalWriter(path)
+        return True
 
     def _note(self, frame: Json) -> bool:
+        if self._writer is None:
+            return False
         try:
             self._writer.append(frame)
         except OSError as error:

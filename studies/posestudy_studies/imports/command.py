@@ -9,6 +9,7 @@ import typer
 
 from posestudy import given_paths
 from posestudy.errors import InputError, PoseStudyError, Problem, nearest
+from posestudy.next_command import next_command
 from posestudy_studies.commands import Sets
 
 if TYPE_CHECKING:
@@ -27,7 +28,10 @@ def import_results(
         ),
     ],
     study: Annotated[
-        Path | None, typer.Option("--study", metavar="STUDY.yaml", help="Bring CSV rows into the cells of this study.")
+        Path | None,
+        typer.Option(
+            "--study", metavar="STUDY.yaml", help="Bring CSV rows, or the runs of its export, into this study."
+        ),
     ] = None,
     name: Annotated[str | None, typer.Option("--name", help="Make a study of its own of what is imported.")] = None,
     metric: Annotated[str, typer.Option("--metric", help="With --name: the metric that is compared.")] = "coco/AP",
@@ -39,7 +43,8 @@ def import_results(
 
     if (study is None) == (name is None):
         raise PoseStudyError(
-            "say either --study STUDY.yaml (CSV rows for its cells) or --name NAME (a study of its own)"
+            "say either --study STUDY.yaml (CSV rows, or runs of its export, for its cells) or --name NAME (a study of "
+            "its own)"
         )
     missing = [
         Problem(str(f), 0, 0, "", "no such file", "a CSV table, a log or a work dir")
@@ -62,16 +67,15 @@ def import_results(
 
 
 def _into_study(ledger: Ledger, path: Path, files: Sequence[Path], sets: Sequence[str]) -> int:
-    """Import tables into a study; returns how many rows were left out."""
+    """Import tables, and runs of the exported study, into a study; returns how many results were left out."""
     from posestudy_studies import file
-    from posestudy_studies.imports import matching, staged
+    from posestudy_studies.imports import exported_runs, matching, staged
 
-    logs = [f for f in files if not _is_table(f)]
-    if logs:
-        hint = "--name NAME makes a study of logs"
-        raise InputError([Problem(str(f), 0, 0, "", "no CSV table", "CSV with --study", hint) for f in logs])
     loaded = file.load(path, sets)
-    done = staged.import_table(ledger, loaded, path.read_text(encoding="utf-8"), matching.entries(files))
+    rows = matching.entries([f for f in files if _is_table(f)])
+    runs, left_out = exported_runs.entries([f for f in files if not _is_table(f)], loaded.metric)
+    done = staged.import_table(ledger, loaded, path.read_text(encoding="utf-8"), [*rows, *runs])
+    done.left_out = [*left_out, *done.left_out]
     for title, lines in (
         ("note", done.notes),
         ("remark", done.remarks),
@@ -83,8 +87,8 @@ def _into_study(ledger: Ledger, path: Path, files: Sequence[Path], sets: Sequenc
             typer.echo(f"{title}: {line}")
     typer.echo(f"study '{loaded.study}' holds {done.results} imported results of {done.rows} rows")
     if done.waiting:
-        typer.echo(f"go on with: posestudy launch {path}")
-    typer.echo(f"report with: posestudy report {loaded.study} --out out/{loaded.study}")
+        typer.echo(f"go on with: {next_command('launch', str(path))}")
+    typer.echo(f"report with: {next_command('report', loaded.study, '--out', f'out/{loaded.study}')}")
     return len(done.left_out)
 
 
@@ -103,9 +107,10 @@ def _alone(ledger: Ledger, name: str, metric: str, files: Sequence[Path], sets: 
     rows = matching.entries([f for f in files if _is_table(f)])
     stages = standalone.tabled_stages(rows, metric)
     logs = [run for f in files if not _is_table(f) for run in log_files.runs(f)]
-    if logs and standalone.STAGE in {stage.name for stage in stages}:
-        raise PoseStudyError(f"a stage of the tables is called '{standalone.STAGE}', as that of the logs is")
-    stages += [standalone.logged_stage(logs, metric)] if logs else []
+    logged = standalone.logged_stages(logs, metric)
+    if twice := next((stage.name for stage in logged if stage.name in {table.name for table in stages}), None):
+        raise PoseStudyError(f"a stage of the tables is called '{twice}', as one of the logs is")
+    stages += logged
     new = standalone.import_closed(ledger, name, metric, stages)
     for stage in stages:
         for cell in stage.cells:
@@ -116,7 +121,7 @@ def _alone(ledger: Ledger, name: str, metric: str, files: Sequence[Path], sets: 
     if not new:
         typer.echo(f"study '{name}' holds just these results already")
     typer.echo(f"study '{name}' holds {count} imported results, {whole} of completed trainings")
-    typer.echo(f"report with: posestudy report {name} --out out/{name}")
+    typer.echo(f"report with: {next_command('report', name, '--out', f'out/{name}')}")
     return 0
 
 

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from posestudy.durable import sha256_file
 from posestudy.errors import InputError, Problem
+from posestudy_studies.fields import is_name
 from posestudy_studies.imports import config_facts, environment, json_lines, mmpose0_log, mmpose1_scalars
 from posestudy_studies.imports.json_lines import Lines
 from posestudy_studies.imports.logged_run import Facts, LoggedRun
 
 _SCALARS = "scalars.json"
 _HEAD_BYTES = 1 << 17
+_WORK_DIRS, _SEED = "work_dirs", re.compile(r"seed_(\d{1,9})")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which replicate of an exported study a run is, by the folders above it."""
+
+    stage: str
+    cell: str
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -25,12 +37,14 @@ class LogSource:
         name: from the log or its work dir.
         file: the log, of a resumed run its last one, as the user named it.
         sha256: of the log, of a resumed run over all of its logs.
+        place: of a trial of `posestudy export`; None for any other run.
     """
 
     name: str
     file: Path
     sha256: str
     run: LoggedRun
+    place: Place | None = None
 
 
 def runs(path: Path) -> list[LogSource]:
@@ -81,7 +95,8 @@ def _source(name: str, parts: list[Lines]) -> LogSource:
 def _sourced(name: str, parts: Sequence[Lines], run: LoggedRun) -> LogSource:
     sums = [sha256_file(lines.file) for lines in parts]
     digest = sums[0] if len(sums) == 1 else hashlib.sha256("".join(sums).encode()).hexdigest()
-    return LogSource(name, parts[-1].file, digest, run)
+    place = _place(_work_dir(parts[-1].file))
+    return LogSource(name if place is None else place.cell, parts[-1].file, digest, run, place)
 
 
 def _is_old(lines: Lines) -> bool:
@@ -138,6 +153,15 @@ def _work_dir(file: Path) -> Path:
     """`WORK_DIR/TIMESTAMP/vis_data/scalars.json` (1.x), `WORK_DIR/TIMESTAMP.log.json` (0.x)."""
     folder = file.resolve().parent
     return folder.parent.parent if folder.name == "vis_data" else folder
+
+
+def _place(work_dir: Path) -> Place | None:
+    """`STAGE/CELL/seed_N/work_dirs`, as an exported study has it."""
+    stage, cell, seed, last = ("", "", "", *work_dir.parts)[-4:]
+    number = _SEED.fullmatch(seed)
+    if last != _WORK_DIRS or number is None or not is_name(stage) or not is_name(cell):
+        return None
+    return Place(stage, cell, int(number[1]))
 
 
 def distinct(names: Iterable[str]) -> list[str]:

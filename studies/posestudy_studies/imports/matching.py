@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from posestudy.durable import sha256_file
@@ -18,19 +18,25 @@ from posestudy_studies.spec import Study
 
 @dataclass(frozen=True)
 class Entry:
-    """A row with the file it stands in; `sha256` is the file's."""
+    """A row with the file it stands in.
+
+    Attributes:
+        sha256: of the file.
+        result: all that is known of the row, where it is a whole log and no line of a table.
+    """
 
     file: str
     sha256: str
     row: ResultRow
+    result: KnownResult | None = None
 
     def problem(self, column: str, found: str, expected: str, hint: str = "") -> Problem:
         return Problem(self.file, self.row.line, 1, column, found, expected, hint)
 
     @property
     def place(self) -> str:
-        """`results.csv:12`."""
-        return f"{self.file}:{self.row.line}"
+        """`results.csv:12`; a log's file alone."""
+        return f"{self.file}:{self.row.line}" if self.result is None else self.file
 
 
 def entries(files: Sequence[Path]) -> list[Entry]:
@@ -129,6 +135,9 @@ def score_problems(entry: Entry, metric: str) -> list[Problem]:
 def known_result(entry: Entry, metric: str, config: Json) -> KnownResult:
     """The row as the result of a replicate of a cell with this configuration; an epoch not stated is its last one."""
     row, epochs = entry.row, config.get("epochs")
+    if (logged := entry.result) is not None:
+        remarks = [*logged.source["remarks"], *_remarks_on_epochs(logged.final_epoch, logged.best_epoch, config)]
+        return replace(logged, source={**logged.source, "remarks": remarks})
     final_epoch = row.final_epoch if row.final_epoch is not None or row.final is None else epochs
     best_epoch = row.best_epoch
     if row.best is not None and best_epoch is None:

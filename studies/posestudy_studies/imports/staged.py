@@ -76,7 +76,7 @@ def import_table(ledger: Ledger, study: Study, text: str, rows: Sequence[Entry])
     snapshot = ledger.snapshot(study.study, values=False)
     done.results = sum(1 for trial in snapshot.trials if trial.source and trial.source.get("kind") == "imported")
     done.remarks = [
-        f"{trial.source['file']}:{trial.source['line']}: {remark}"
+        f"{_at(trial.source)}: {remark}"
         for trial in snapshot.trials
         if trial.source and trial.source.get("kind") == "imported"
         for remark in trial.source.get("remarks", ())
@@ -139,9 +139,19 @@ def _news(snapshot: Snapshot, table: TableResults, trained: set[tuple[str, int]]
         if entry is None or (cell.key, trial.seed) in trained:
             continue
         source = trial.source or {}
-        if (source.get("sha256"), source.get("line")) != (entry.sha256, entry.row.line):
+        if _told_by(source) != (entry.sha256, entry.row.line):
             return True
     return False
+
+
+def _told_by(source: Json) -> tuple[str | None, int]:
+    """The file and line of a result; a whole log has no line."""
+    return source.get("sha256"), source.get("line") or 0
+
+
+def _at(source: Json) -> str:
+    """Where a reader finds it."""
+    return f"{source['file']}:{source['line']}" if source.get("line") else str(source["file"])
 
 
 class _Player:
@@ -319,5 +329,5 @@ def _stale(snapshot: Snapshot, table: TableResults) -> Iterator[str]:
     places = {(entry.sha256, entry.row.line) for entry in table.rows}
     for trial in snapshot.trials:
         source = trial.source or {}
-        if source.get("kind") == "imported" and (source.get("sha256"), source.get("line")) not in places:
-            yield f"trial {trial.number} keeps what an earlier import brought ({source['file']}:{source['line']})."
+        if source.get("kind") == "imported" and _told_by(source) not in places:
+            yield f"trial {trial.number} keeps what an earlier import brought ({_at(source)})."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from posestudy.errors import InputError, PoseStudyError, Problem
@@ -33,32 +33,48 @@ class ImportedStage:
         return BASELINE if any(cell.name == BASELINE for cell in self.cells) else None
 
 
-def logged_stage(logs: Sequence[LogSource], metric: str) -> ImportedStage:
-    """A stage with a cell for each run.
+def logged_stages(logs: Sequence[LogSource], metric: str) -> list[ImportedStage]:
+    """Stages with a cell for each run; runs of an exported study are replicates of its cells, in its stages.
 
     Raises:
         InputError: a run has no value of the metric.
     """
-    problems = [_no_metric(log, metric) for log in logs if not log.run.scores(metric)]
+    problems = [no_metric(log, metric) for log in logs if not log.run.scores(metric)]
     if problems:
         raise InputError(problems)
-    names = distinct(safe_part(log.name) for log in logs)
-    cells = []
-    for name, log in zip(names, logs, strict=True):
-        seed = log.run.seed if log.run.seed is not None else 0
-        key = hashlib.sha256(canonical({"log": log.sha256}).encode()).hexdigest()
-        config = {"epochs": log.run.last_epoch}
-        cells.append(NewCell(name, name, "", key, {}, config, (seed,), known={seed: _logged(log, metric)}))
-    return ImportedStage(STAGE, tuple(cells))
+    stages: dict[str, list[LogSource]] = {}
+    for log in logs:
+        stages.setdefault(STAGE if log.place is None else log.place.stage, []).append(log)
+    return [ImportedStage(name, tuple(_logged_cells(runs, metric))) for name, runs in stages.items()]
 
 
-def _no_metric(log: LogSource, metric: str) -> Problem:
+def _logged_cells(logs: Sequence[LogSource], metric: str) -> Iterator[NewCell]:
+    groups: list[tuple[str, dict[int, LogSource]]] = []
+    for log in logs:
+        seed = log.run.seed if log.run.seed is not None else log.place.seed if log.place is not None else 0
+        mine = (runs for name, runs in groups if log.place is not None and name == log.name and seed not in runs)
+        runs = next(mine, None)
+        if runs is None:
+            groups.append((log.name, runs := {}))
+        runs[seed] = log
+    names = distinct(safe_part(name) for name, _ in groups)
+    for name, (_, runs) in zip(names, groups, strict=True):
+        sums = [log.sha256 for log in runs.values()]
+        key = hashlib.sha256(canonical({"log": sums[0]} if len(sums) == 1 else {"logs": sums}).encode()).hexdigest()
+        config = {"epochs": max(log.run.last_epoch for log in runs.values())}
+        known = {seed: logged_result(log, metric) for seed, log in runs.items()}
+        yield NewCell(name, name, "", key, {}, config, tuple(runs), known=known)
+
+
+def no_metric(log: LogSource, metric: str) -> Problem:
+    """What is wrong with a run that has no value of `metric`."""
     has = sorted({name for epoch in log.run.evaluated for name in log.run.values[epoch] if name in METRICS})
     hint = "name another with --metric"
     return Problem(str(log.file), 0, 0, "", f"values of {', '.join(has)}", f"values of {metric}", hint)
 
 
-def _logged(log: LogSource, metric: str) -> KnownResult:
+def logged_result(log: LogSource, metric: str) -> KnownResult:
+    """The run as the result of a replicate."""
     run = log.run
     scores = run.scores(metric)
     final_epoch, final = scores[-1]

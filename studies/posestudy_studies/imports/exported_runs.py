@@ -1,0 +1,64 @@
+"""Runs of an exported study as rows of its table of results, each with all that its log says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from posestudy.errors import InputError, Problem
+from posestudy.vocabulary import Outcome
+from posestudy_studies.imports import log_files
+from posestudy_studies.imports.log_files import LogSource, Place
+from posestudy_studies.imports.matching import Entry
+from posestudy_studies.imports.results_csv import ResultRow
+from posestudy_studies.imports.standalone import logged_result, no_metric
+
+
+def entries(paths: Sequence[Path], metric: str) -> tuple[list[Entry], list[str]]:
+    """The runs in logs or folders, and what is left out of them, a sentence each.
+
+    Of several runs of one replicate the last one counts.
+
+    Raises:
+        InputError: a run is of no exported study, or has no value of the metric.
+    """
+    problems: list[Problem] = []
+    found: dict[Place, Entry] = {}
+    left: list[str] = []
+    for log in (run for path in paths for run in log_files.runs(path)):
+        if log.place is None:
+            expected = "a run of an exported study, in STAGE/CELL/seed_N/work_dirs"
+            hint = "--name NAME makes a study of other logs"
+            problems.append(Problem(str(log.file), 0, 0, "", "a log that names no cell", expected, hint))
+        elif not log.run.scores(metric):
+            problems.append(no_metric(log, metric))
+        elif log.run.outcome is Outcome.CANCELLED:
+            left.append(f"{log.file}: {log.run.message}; its train.sh goes on from there.")
+        elif log.run.seed not in (None, log.place.seed):
+            left.append(f"{log.file}: it was trained with seed {log.run.seed}, its folder says {log.place.seed}.")
+        else:
+            if log.place in found:
+                left.append(f"{found[log.place].file}: a later run of the same replicate stands.")
+            found[log.place] = _entry(log, log.place, metric)
+    if problems:
+        raise InputError(problems)
+    return list(found.values()), left
+
+
+def _entry(log: LogSource, place: Place, metric: str) -> Entry:
+    result = logged_result(log, metric)
+    row = ResultRow(
+        line=0,
+        stage=place.stage,
+        cell=place.cell,
+        label="",
+        seed=place.seed,
+        outcome=result.outcome,
+        final=result.final_value,
+        final_epoch=result.final_epoch,
+        best=result.best_value,
+        best_epoch=result.best_epoch,
+        peak_memory_mb=result.peak_memory_mb,
+        note="",
+    )
+    return Entry(str(log.file), log.sha256, row, result)
