@@ -2,7 +2,8 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint requirements/constraints.txt
+# What pip would call broken are MMPose's names for what is there under another name, as opencv-python-headless.
+PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-warn-conflicts --constraint requirements/constraints.txt
 # Two files of tests at a time, for the two cores that CI has.
 PYTEST := --numprocesses 2 --dist loadscope
 STAMP  := $(VENV)/.installed

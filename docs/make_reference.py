@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import re
 from collections.abc import Iterator, Mapping
 from enum import Enum
@@ -73,9 +74,9 @@ def _type(node: dict[str, Any]) -> str:
         name = node["$ref"].rsplit("/", 1)[-1]
         return f"[{name}](#{name.lower()})"
     if "enum" in node:
-        return ", ".join(f"`{v}`" for v in node["enum"])
+        return ", ".join(f"`{_yaml(v)}`" for v in node["enum"])
     if "const" in node:
-        return f"`{node['const']}`"
+        return f"`{_yaml(node['const'])}`"
     for group in ("anyOf", "oneOf"):
         if group in node:
             return " or ".join(dict.fromkeys(_type(n) for n in node[group]))
@@ -89,6 +90,11 @@ def _type(node: dict[str, Any]) -> str:
 _BOUNDS = {"exclusiveMinimum": ">", "minimum": ">=", "exclusiveMaximum": "<", "maximum": "<="}
 
 
+def _yaml(value: object) -> str:
+    """`value` as a study file says it: `null`, `true`, `[0.5, 1.5]`; text without quotes."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
 def _model(name: str, model: dict[str, Any]) -> Iterator[str]:
     yield f"## {name}\n"
     yield f"{model.get('description', '')}\n"
@@ -98,7 +104,7 @@ def _model(name: str, model: dict[str, Any]) -> Iterator[str]:
     yield "|---|---|---|---|"
     for key, node in model["properties"].items():
         required = key in model.get("required", ())
-        default = "required" if required else f"`{node['default']}`" if node.get("default", "") != "" else ""
+        default = "required" if required else f"`{_yaml(node['default'])}`" if node.get("default", "") != "" else ""
         meaning = _cell(node.get("description", ""))
         yield f"| `{key}` | {_cell(_type(node))} | {_cell(default)} | {meaning} |"
     yield ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import shlex
 import subprocess
 import sys
 from importlib.metadata import EntryPoint, entry_points
@@ -112,6 +113,22 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 def test_unknown_command_is_bad_input(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["lunch"]) == 2
     assert "lunch" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("statsu", "status"), ("lanch", "launch"), ("repot", "report")])
+def test_a_misspelt_command_names_the_nearest(typed: str, meant: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([typed]) == 2
+    assert f"Did you mean '{meant}'" in capsys.readouterr().err
+
+
+def test_a_call_without_standard_streams_works(home: Home, sqlite_ledger: Ledger) -> None:
+    """As some daemons and job systems start programs."""
+    put_small_study(sqlite_ledger)
+    program = "from posestudy.commands.app import run; run()"
+    command = shlex.join([sys.executable, "-c", program, "--home", str(home.root), "status"])
+    done = subprocess.run(["sh", "-c", f"{command} <&- >&-"], stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert subprocess.run(["sh", "-c", f"{command} --watch nothing 2>&- >&- <&-"], check=False).returncode == 2
 
 
 def test_an_error_of_the_user_is_a_sentence_not_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,6 +19,7 @@ from posestudy.commands.app import main
 from posestudy_studies import drawn_cats
 
 ROOT = Path(__file__).parents[2]
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 OUTSIDE = ("CHANGELOG.md", "CONTRIBUTING.md", "benchmarks/README.md")
 _TITLED = re.compile(r"^```\w+ title=\"([^\"]+)\"\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
@@ -100,6 +101,27 @@ def test_search_finds_pages_from_inside_and_outside_the_folder(site: Path) -> No
     ):  # fmt: skip
         assert any(word in entry["text"] and entry["location"].startswith(place) for entry in entries), word
     assert {"contributing.html", "changelog.html", "benchmarks.html"} <= {e["location"] for e in entries}
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+def test_an_option_is_looked_for_by_all_its_words(site: Path, tmp_path: Path) -> None:
+    """What the search's worker is sent; it takes `--per-gpu` itself for a mistake and finds nothing."""
+    typed = ["--per-gpu", "launch --retry", "per-gpu", "-sigma", "-- ", "--"]
+    script = f"""<script>
+      const sent = [];
+      globalThis.Worker = class {{ postMessage(message) {{ sent.push(message.data); }} }};
+    </script><script src="{(site / "search_words.js").as_uri()}"></script><script>
+      for (const data of {json.dumps(typed)}) new Worker().postMessage({{ type: 2, data }});
+      new Worker().postMessage({{ type: 0, data: "--kept" }});
+      document.title = JSON.stringify(sent);
+    </script>"""
+    (tmp_path / "page.html").write_text(script, encoding="utf-8")
+    options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
+    command = [str(CHROMIUM), *options, (tmp_path / "page.html").as_uri()]
+    document = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    sent = ['"per gpu"', 'launch "retry"', "per-gpu", "-sigma", "-- ", "--", "--kept"]
+    assert f"<title>{json.dumps(sent, separators=(',', ':'))}</title>" in document
+    assert all("search_words.js" in " ".join(page.loaded) for page in pages(site).values())
 
 
 @pytest.mark.parametrize(

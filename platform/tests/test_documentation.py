@@ -25,6 +25,14 @@ def test_the_reference_is_what_the_code_says() -> None:
         assert path.read_text(encoding="utf-8") == text, f"{path.name} is stale: make reference"
 
 
+def test_the_reference_says_values_as_a_study_file_does_and_leaves_nothing_unsaid() -> None:
+    keys = (ROOT / "docs" / "reference" / "study_file.md").read_text(encoding="utf-8")
+    assert "| `null` |" in keys
+    assert re.findall(r"`(?:None|True|False)`", keys) == []
+    options = (ROOT / "docs" / "reference" / "command_line.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| .* \| *\|$", options, re.MULTILINE) == []
+
+
 def test_every_study_in_the_documents_is_valid(tmp_path: Path) -> None:
     from posestudy_studies.file import load
 

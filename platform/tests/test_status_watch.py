@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
+import signal
+import struct
 import subprocess
 import sys
+import termios
+from contextlib import suppress
+
+import pytest
 
 from posestudy.commands.status import changed, next_step
 from posestudy.home import Home
@@ -45,7 +52,7 @@ def test_a_pipe_is_not_painted_over_and_over(home: Home, sqlite_ledger: Ledger) 
     assert first[0].startswith("small (open), coco/AP: 2 waiting")
     one = claim(sqlite_ledger)
     began = stdout.readline()
-    assert re.match(r"\d\d:\d\d:\d\d  small first: trial 1 \(baseline, seed 0\) running  epoch 0/3\n", began)
+    assert re.match(r"\S+ \d\d:\d\d:\d\d  small first: trial 1 \(baseline, seed 0\) running  epoch 0/3\n", began)
     end(sqlite_ledger, one)
     ended = stdout.readline()
     assert ended[10:] == "small first: trial 1 (baseline, seed 0) completed  epoch 0/3  final 2: 0.100  best 1: 0.200\n"
@@ -54,9 +61,45 @@ def test_a_pipe_is_not_painted_over_and_over(home: Home, sqlite_ledger: Ledger) 
     rest = stdout.read()
     assert watching.wait(60) == 0
     assert "small (closed), coco/AP: 2 completed" in rest
-    assert rest.endswith("report with: posestudy report small --out out/small\n")
+    assert rest.endswith(f"report with: posestudy --home {home.root} report small --out out/small\n")
     assert "\x1b" not in rest
     assert sum("attempts" in line for line in [*first, began, ended, *rest.splitlines()]) == 1
+
+
+@pytest.mark.parametrize(("term", "painted"), [("xterm", True), ("dumb", False)])
+def test_a_terminal_sees_the_trial_that_runs_while_it_runs(
+    term: str, painted: bool, home: Home, sqlite_ledger: Ledger
+) -> None:
+    """A table no higher than the terminal; in a dumb one, of an editor, lines."""
+    put_small_study(sqlite_ledger, seeds=tuple(range(20)))
+    granted = [claim(sqlite_ledger) for _ in range(30)]
+    for one in granted[:29]:
+        end(sqlite_ledger, one)
+    program = "from posestudy.commands.app import run; run()"
+    command = [sys.executable, "-c", program, "--home", str(home.root), "status", "small", "--watch"]
+    # A size in the environment would go before that of the terminal.
+    unset = ("POSESTUDY_DATABASE_URL", "COLUMNS", "LINES")
+    environment = {name: text for name, text in os.environ.items() if name not in unset}
+    main, terminal = os.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 12, 70, 0, 0))
+    watching = subprocess.Popen(command, stdout=terminal, env={**environment, "TERM": term})
+    os.close(terminal)
+    shown = b""
+    while b"running  " not in shown or b"40 " not in shown:
+        shown += os.read(main, 4096)
+    watching.send_signal(signal.SIGINT)
+    with suppress(OSError):  # what a terminal says whose last program is gone
+        while part := os.read(main, 4096):
+            shown += part
+    assert watching.wait(60) == 1
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown.decode())
+    assert (b"\x1b[" in shown) is painted
+    if painted:
+        screen = text.split("small (open)")[1].splitlines()
+        assert len(screen) <= 12, text
+        assert any(line.split()[:1] == ["30"] and "running" in line for line in screen)
+    else:
+        assert text.count("completed") == 29 + 1
 
 
 def test_an_epoch_alone_is_no_news(sqlite_ledger: Ledger) -> None:

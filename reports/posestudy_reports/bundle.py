@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,11 @@ if TYPE_CHECKING:
     from posestudy_runner.predicting import Predicted, Predictor
 
 PAGES = 4
+Say = Callable[[str], None]
+
+
+def _silent(step: str) -> None:
+    del step
 
 
 @dataclass(frozen=True)
@@ -40,13 +45,15 @@ class Made:
     told: tuple[str, ...]
 
 
-def make(study: str, asked: str, name: str, out: Path, limit: int | None = None, device: str = "cpu") -> Made:
+def make(
+    study: str, asked: str, name: str, out: Path, limit: int | None = None, device: str = "cpu", say: Say = _silent
+) -> Made:
     """Write `out/NAME.zip` of a trial of `study`: `asked` is its number or `best`.
 
     The test split is predicted, and that is written into the ledger before the report is made.
 
     Args:
-        limit: bytes that the files may have in all. device: to predict on.
+        limit: bytes that the files may have in all. device: to predict on. say: told what takes a while, as it begins.
 
     Raises:
         NotFoundError: no such study or trial, no test split, or nothing left of the trial on this machine.
@@ -68,10 +75,12 @@ def make(study: str, asked: str, name: str, out: Path, limit: int | None = None,
     plain = plain_config(trained.config, data)
     config = f"{safe_part(study)}_trial_{trial.number}.py"
     text = plain.text(f"study {study!r}, seed {trial.seed}")
+    say("predicting the test split")
     predictor, found = _predicted(trained, device)
     results = _results(predictor, found)
     _write_down(trial, found, results)
     _refuse(path, _complaints(results, found))
+    say("writing the report")
     files = {
         **code_files(config, text),
         "models/config.py": text.encode(),
@@ -85,6 +94,7 @@ def make(study: str, asked: str, name: str, out: Path, limit: int | None = None,
     pages = int((snapshot.study.document.get("report") or {}).get("pages") or PAGES)
     _refuse(path, bundle_check.files(files, {*plain.moved, str(settings.home.root)}, pages, limit))
     archive = zipped({f"{name}/{inside}": data for inside, data in files.items()})
+    say("unpacking the archive and predicting three images from it, without posestudy")
     proof = prove(archive, name, plain, config, device)
     try:
         write_bytes(path, archive)

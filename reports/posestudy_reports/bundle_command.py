@@ -28,7 +28,8 @@ def bundle(
     # Loads torch, so only once the cheap mistakes are out of the way.
     from posestudy_reports.bundle import make
 
-    made = make(study, trial, name, out, None if limit is None else round(limit * 1e6), device)
+    size = None if limit is None else round(limit * 1e6)
+    made = make(study, trial, name, out, size, device, say=lambda step: typer.echo(f"{step} ...", err=True))
     for line in made.told:
         typer.echo(line)
     typer.echo(str(made.path))

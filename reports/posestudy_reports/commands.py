@@ -12,7 +12,7 @@ from posestudy_reports.writers import names as format_names
 
 
 def report(
-    study: Annotated[str, typer.Argument(help="Name of the study.")],
+    study: Annotated[str, typer.Argument(metavar="STUDY", help="A launched study's name.")],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the files; made where missing.")],
     formats: Annotated[
         str,

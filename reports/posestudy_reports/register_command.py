@@ -8,7 +8,7 @@ import typer
 
 
 def register(
-    study: Annotated[str, typer.Argument(help="Name of the study.")],
+    study: Annotated[str, typer.Argument(metavar="STUDY", help="A launched study's name.")],
     trial: Annotated[
         str, typer.Option("--trial", metavar="N|best", help="The trial's number, or the best completed one.")
     ] = "best",

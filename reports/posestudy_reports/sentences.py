@@ -46,8 +46,9 @@ def _contested(result: StudyResult) -> tuple[str, ...]:
 def _origins(result: StudyResult) -> tuple[str, ...]:
     """How many results were not trained for this study."""
     kinds = [str(t.source.get("kind")) for t in result.snapshot.trials if t.source]
-    counts = [f"{kinds.count(kind)} {kind}" for kind in ("reused", "imported") if kind in kinds]
-    found = [f"Not trained for this study but {words.listing(counts)}."] if counts else []
+    had = [(kinds.count(kind), kind) for kind in ("reused", "imported") if kind in kinds]
+    counts = [f"{number} {'was' if number == 1 else 'were'} {kind}" for number, kind in had]
+    found = [f"Of the trials, {words.listing(counts)} rather than trained."] if counts else []
     looked = sum(t.source is None and only_evaluated(t) for t in result.snapshot.trials)
     if looked:
         found.append(f"{words.count(looked, 'trial')} only evaluated weights that were there.")

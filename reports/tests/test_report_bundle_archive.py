@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import zipfile
 from pathlib import Path
@@ -37,7 +39,9 @@ def home(made: Home, monkeypatch: pytest.MonkeyPatch) -> Home:
 def archive(made: Home) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("POSESTUDY_HOME", str(made.root))
-        assert main(["bundle", NAME, "--name", "3035", "--out", str(made.root.parent / "out")]) == 0
+        with contextlib.redirect_stderr(io.StringIO()) as said:
+            assert main(["bundle", NAME, "--name", "3035", "--out", str(made.root.parent / "out")]) == 0
+    (made.root.parent / "out" / "said.txt").write_text(said.getvalue())
     return made.root.parent / "out" / "3035.zip"
 
 
@@ -65,6 +69,11 @@ def test_it_holds_what_is_handed_in(home: Home, files: dict[str, bytes]) -> None
     assert len({row["image_id"] for row in rows}) == TEST_IMAGES
     assert not any(name.startswith(("data/", "codes/mmpose/data")) for name in files), "no data set is handed in"
     assert purposes(home)[0] == "bundle"
+
+
+def test_it_says_what_takes_a_while_as_it_begins(archive: Path) -> None:
+    steps = [line for line in archive.with_name("said.txt").read_text().splitlines() if line.endswith(" ...")]
+    assert [step.split()[0] for step in steps] == ["predicting", "writing", "unpacking"]
 
 
 def test_it_names_nothing_of_this_machine(home: Home, files: dict[str, bytes]) -> None:

@@ -101,7 +101,7 @@ def test_what_was_not_trained_is_counted_and_takes_no_time():
     study.trial(scores=(0.2,), duration_s=7000.0, source=IMPORTED)
     text = " ".join(study.report().summary)
     assert "Training took 50 s in all" in text
-    assert "Not trained for this study but 1 reused and 1 imported." in text
+    assert "Of the trials, 1 was reused and 1 was imported rather than trained." in text
 
 
 def test_out_of_memory_gives_its_peak_and_what_was_allowed():

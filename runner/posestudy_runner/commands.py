@@ -61,12 +61,22 @@ def launch(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the study file; repeatable.")
     ] = None,
     retry: Annotated[
-        str, typer.Option("--retry", metavar="OUTCOME,...", help="Run trials with these outcomes again from the start.")
+        str,
+        typer.Option(
+            "--retry",
+            metavar="OUTCOME,...",
+            help="Run trials with these outcomes again from the start: failed, timed_out, ...",
+        ),
     ] = "",
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Train also what an earlier stage or study of the home has trained.")
     ] = False,
-    engine: Annotated[str, typer.Option("--engine", help="Who places workers.", autocompletion=_engines)] = "local",
+    engine: Annotated[
+        str,
+        typer.Option(
+            "--engine", metavar="NAME", help="Who places workers: local, ray, slurm, script.", autocompletion=_engines
+        ),
+    ] = "local",
     profile: Annotated[
         Path | None,
         typer.Option(

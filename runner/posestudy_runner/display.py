@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Protocol
 
-from rich import box
-from rich.console import Console, JustifyMethod
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
+
+from posestudy.terminal import Column, Stamps, fitted, paints
 
 _NOWHERE = suppress(OSError, SystemExit)
 """A full disk, or a reader that is gone, of which Rich makes an exit: what is said is worth less than the training."""
@@ -92,6 +92,8 @@ class Pace:
 
     def sentence(self) -> str:
         """`3 of 12 trials done, about 1:20:00 for the 9 others`; later stages may add to them."""
+        if not self.total:
+            return "no trial is known yet"
         left, others = self.seconds_left, self.total - self.done
         rest = (
             "" if left is None else f", about {duration(left)} for the {f'{others} others' if others > 1 else 'other'}"
@@ -125,6 +127,7 @@ class LineDisplay:
         self._console = console
         self._metric = metric
         self._pace = Pace()
+        self._stamp = Stamps()
         self._lock = threading.Lock()
 
     def __enter__(self) -> LineDisplay:
@@ -136,9 +139,8 @@ class LineDisplay:
         return None
 
     def say(self, text: str) -> None:
-        stamp = datetime.now().astimezone().strftime("%H:%M:%S")
         with self._lock, _NOWHERE:
-            self._console.print(f"{stamp}  {text}", markup=False, highlight=False, soft_wrap=True)
+            self._console.print(f"{self._stamp()}  {text}", markup=False, highlight=False, soft_wrap=True)
 
     def show(self, slot: int, view: SlotView, *, news: bool = False) -> None:
         if news and view.trial is not None:
@@ -156,12 +158,13 @@ class TableDisplay:
 
     def __init__(self, console: Console, metric: str, title: str) -> None:
         self._metric = metric
+        self._console = console
         self._title = title
         self._views: dict[int, SlotView] = {}
         self._pace = Pace()
         self._started = time.monotonic()
         self._lock = threading.Lock()
-        self._live = Live(console=console, get_renderable=self._table, refresh_per_second=2, transient=True)
+        self._live = Live(console=console, get_renderable=self._screen, refresh_per_second=2, transient=True)
 
     def __enter__(self) -> TableDisplay:
         self._live.__enter__()
@@ -174,7 +177,7 @@ class TableDisplay:
 
     def say(self, text: str) -> None:
         with _NOWHERE:
-            self._live.console.print(escape(text), highlight=False)
+            self._console.print(escape(text), highlight=False)
 
     def show(self, slot: int, view: SlotView, *, news: bool = False) -> None:
         with self._lock:
@@ -184,44 +187,43 @@ class TableDisplay:
         with self._lock:
             self._pace.look(done, total)
 
-    def _table(self) -> Table:
+    def _screen(self) -> RenderableType:
         with self._lock:
             views, standing = dict(self._views), self._pace.sentence()
         running = duration(time.monotonic() - self._started)
-        title = f"{escape(self._title)}: {standing}; running for {running}"
-        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-        for name in ("device", "stage", "trial", "cell", "epoch", self._metric, "best", "left"):
-            justify: JustifyMethod = "left" if name in ("device", "stage", "cell") else "right"
-            # In a narrow terminal names give way, numbers do not.
-            table.add_column(name, justify=justify, no_wrap=name not in ("stage", "cell"))
-        for slot in sorted(views):
-            table.add_row(*_row(views[slot]))
-        return table
+        title = Text(f"{self._title}: {standing}; running for {running}", style="italic")
+        columns = [replace(column, name=column.name or self._metric) for column in _COLUMNS]
+        rows = [_row(views[slot]) for slot in sorted(views)]
+        return Group(title, "", fitted(columns, rows, self._console.width))
 
 
-def _row(view: SlotView) -> Iterable[str | Text]:
+# The name of the metric is the study's. In a narrow terminal names give way, then what `status` tells as well.
+_COLUMNS = (
+    *(Column("device", is_name=True, goes=2), Column("stage", is_name=True, goes=1), Column("trial")),
+    *(Column("cell", is_name=True), Column("epoch"), Column(""), Column("best", goes=3), Column("left", goes=4)),
+)
+
+
+def _row(view: SlotView) -> tuple[str, ...]:
     if view.trial is None:
-        return (escape(view.place), _name(view.note or "waits for a trial"), "", "", "", "", "", "")
+        return (view.place, "", "", view.note or "waits for a trial", "", "", "", "")
     best = "" if view.best is None else f"{view.best_epoch}: {view.best:.4f}"
     left = view.note or ("" if view.seconds_left is None else duration(view.seconds_left))
     return (
-        escape(view.place),
-        _name(view.stage),
+        view.place,
+        view.stage,
         str(view.trial),
-        _name(f"{view.cell} (seed {view.seed})"),
+        f"{view.cell} (seed {view.seed})",
         f"{view.epoch}/{view.epochs}",
         "" if view.metric is None else f"{view.metric:.4f}",
         best,
-        escape(left),
+        left,
     )
 
 
-def _name(text: str) -> Text:
-    """Of one line, whatever room it gets."""
-    return Text(text, no_wrap=True, overflow="ellipsis")
-
-
 def display_for(metric: str, title: str, console: Console | None = None) -> LineDisplay | TableDisplay:
-    """The table in a terminal, lines elsewhere."""
-    console = console or Console()
+    """The table where it can be painted over, lines elsewhere."""
+    if console is None:
+        # Not as Rich finds it: a file is no terminal, whatever FORCE_COLOR says.
+        console = Console(force_terminal=paints(sys.stdout))
     return TableDisplay(console, metric, title) if console.is_terminal else LineDisplay(console, metric)

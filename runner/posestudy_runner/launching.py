@@ -8,10 +8,12 @@ from typing import Any
 
 import typer
 
+from posestudy import task_journal
 from posestudy.errors import InputError, PoseStudyError
 from posestudy.home import Home
 from posestudy.ledger import Ledger
 from posestudy.ledger.records import Json, Snapshot, WithdrawStages
+from posestudy.next_command import next_command
 from posestudy.printable import printable
 from posestudy.settings import Settings
 from posestudy.vocabulary import METRICS, AttemptEnd, Outcome, TrialState
@@ -27,10 +29,13 @@ from posestudy_runner.settling import settle
 from posestudy_runner.steering import Steering, study_steering
 from posestudy_studies import edited
 from posestudy_studies.advance import advance
+from posestudy_studies.cluster import Cluster
+from posestudy_studies.mistakes import show
 from posestudy_studies.spec import Budget, Study
 
 Say = Callable[[str], None]
 MOST_CHANGES = 10
+MOST_HELD = 10
 
 
 def run_study(
@@ -82,6 +87,10 @@ def run_study(
     sealed = dataset.sealed(study.model_copy(update={"reuse": "none"}) if fresh else study)
     ledger = Ledger.open(settings.database_url)
     try:
+        known = sealed.study in {study.name for study in ledger.studies()}
+        # Before an edit takes trials away from tasks without a database: what they have trained goes on elsewhere.
+        for line in task_journal.collect(ledger, settings.home, sealed.study) if known else ():
+            say(line)
         for line in put_study(ledger, sealed, source):
             say(line)
         expected = _estimate(ledger, sealed, settings, workers)
@@ -90,7 +99,12 @@ def run_study(
             say(warning)
         if retry:
             say(f"{_trials(ledger.retry(sealed.study, set(retry)))} put back to run")
+        for line in task_journal.take_back_lost(ledger, settings.home, sealed.study):
+            say(line)
         free_dead_leases(ledger, sealed.study)
+        if engine_name != "slurm" or (sealed.cluster or Cluster()).database:
+            for line in told_of_held(ledger.snapshot(sealed.study, values=False)):
+                say(line)
         placement = _placement(sealed, ledger, settings, workers, options or PoolOptions(), study_steering())
         ended = run(replace(placement, address=address))
         snapshot = ledger.snapshot(sealed.study, values=False)
@@ -99,12 +113,32 @@ def run_study(
     for line in summary(snapshot):
         say(line)
     if ended is Ended.ELSEWHERE:
-        say(f"follow with: posestudy status {sealed.study} --watch")
+        say(f"follow with: {following(snapshot)}")
         return 0
     if ended is Ended.BY_USER and snapshot.study.state != "closed":
         say(f"resume with: {resume_with or 'the same command'}")
-    say(f"report with: posestudy report {sealed.study} --out out/{sealed.study}")
+    say(f"report with: {next_command('report', sealed.study, '--out', f'out/{sealed.study}')}")
     return exit_code(snapshot)
+
+
+def following(snapshot: Snapshot) -> str:
+    """The command that shows how a study goes on elsewhere."""
+    name = snapshot.study.name
+    if any(task_journal.is_held(trial) for trial in snapshot.trials):
+        return f"{next_command('sync', name)}; {next_command('status', name)}"
+    return next_command("status", name, "--watch")
+
+
+def told_of_held(snapshot: Snapshot) -> Iterator[str]:
+    """What to tell a user whose workers will not get the trials that are held for tasks without a database."""
+    name, held = snapshot.study.name, [trial.number for trial in snapshot.trials if task_journal.is_held(trial)]
+    if held:
+        numbers = ", ".join(map(str, held[:MOST_HELD])) + (", ..." if len(held) > MOST_HELD else "")
+        yield (
+            f"held for tasks of Slurm that reach no database, and not for other workers: trial {numbers}; "
+            f"launch again once `posestudy sync {name}` has collected them, or take one back with "
+            f"`posestudy cancel {name} --trial {held[0]}` and `launch --retry cancelled`"
+        )
 
 
 def join_study(name: str, settings: Settings, *, options: PoolOptions | None = None, say: Say = typer.echo) -> int:
@@ -117,6 +151,8 @@ def join_study(name: str, settings: Settings, *, options: PoolOptions | None = N
     ledger = Ledger.open(settings.database_url, create=False)
     try:
         placement = joining(name, settings, ledger, options=options, workers=1, say=say)
+        for line in told_of_held(ledger.snapshot(name, values=False)):
+            say(line)
         ended = engine("local")(placement)
         snapshot = ledger.snapshot(name, values=False)
     finally:
@@ -124,7 +160,7 @@ def join_study(name: str, settings: Settings, *, options: PoolOptions | None = N
     for line in summary(snapshot):
         say(line)
     if ended is Ended.BY_USER:
-        say(f"resume with: posestudy worker {name}")
+        say(f"resume with: {next_command('worker', name)}")
     return exit_code(snapshot)
 
 
@@ -223,24 +259,43 @@ def put_study(ledger: Ledger, study: Study, source: str) -> Iterator[str]:
 def _kept(stay: int, before: int) -> str:
     if stay == before:
         return f"all {before} trials are kept" if before > 1 else "its trial is kept"
-    return f"{stay} of {before} trials are kept, the others for a stage that asks for them again"
+    return f"{stay} of the {before} trials are kept; the others leave the tables until the file asks for them again"
 
 
 def changes(before: Json, now: Json) -> Iterator[str]:
-    """The differences of two study documents, a line each."""
-    old, new = _flat(before), _flat(now)
-    changed = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
-    for key in changed[:MOST_CHANGES]:
-        yield f"changed since the last launch: {key}: {old.get(key)!r} -> {new.get(key)!r}"
-    if len(changed) > MOST_CHANGES:
-        yield f"... and {len(changed) - MOST_CHANGES} more changes"
+    """The differences of two study documents, a line each; a stage that came or went is one."""
+    told = list(_differences(before, now))
+    for line in told[:MOST_CHANGES]:
+        yield f"changed since the last launch: {line}"
+    if len(told) > MOST_CHANGES:
+        yield f"... and {len(told) - MOST_CHANGES} more changes"
+
+
+def _differences(before: Json, now: Json) -> Iterator[str]:
+    had = {stage["name"]: stage for stage in before.get("stages", [])}
+    has = {stage["name"]: stage for stage in now.get("stages", [])}
+    # A stage in both is compared under its place in the file as it is now.
+    place = {name: str(ordinal) for ordinal, name in enumerate(has)}
+    old = _flat(before | {"stages": {place[name]: stage for name, stage in had.items() if name in has}})
+    new = _flat(now | {"stages": {place[name]: stage for name, stage in has.items() if name in had}})
+    for key in sorted(old.keys() | new.keys()):
+        if old.get(key) != new.get(key):
+            yield f"{key}: {show(old.get(key))} -> {show(new.get(key))}"
+    yield from (f"stage '{name}' is gone" for name in had if name not in has)
+    yield from (f"stage '{name}' is new" for name in has if name not in had)
+    if [name for name in had if name in has] != [name for name in has if name in had]:
+        yield f"the stages come in another order: {', '.join(has)}"
 
 
 def _flat(value: Any, path: str = "") -> dict[str, Any]:
-    if not isinstance(value, dict | list):
+    if not isinstance(value, dict | list) or (isinstance(value, list) and not any(_is_nested(v) for v in value)):
         return {path: value}
     items = value.items() if isinstance(value, dict) else enumerate(value)
     return {key: leaf for name, part in items for key, leaf in _flat(part, f"{path}.{name}".strip(".")).items()}
+
+
+def _is_nested(value: Any) -> bool:
+    return isinstance(value, dict | list)
 
 
 def free_dead_leases(ledger: Ledger, name: str) -> int:
@@ -269,8 +324,9 @@ def summary(snapshot: Snapshot) -> Sequence[str]:
     failed = [t for t in snapshot.trials if t.outcome is Outcome.FAILED]
     for trial in failed:
         why = printable((trial.message or "no message").splitlines()[0])
-        command = f"posestudy logs {snapshot.study.name} {trial.number}"
-        lines.append(f"trial {trial.number} failed: {why}{'' if command in why else f' ({command})'}")
+        words = ("logs", snapshot.study.name, str(trial.number))
+        is_told = " ".join(("posestudy", *words)) in why
+        lines.append(f"trial {trial.number} failed: {why}{'' if is_told else f' ({next_command(*words)})'}")
     if failed:
         lines.append("launch again with --retry failed to run them again")
     return lines

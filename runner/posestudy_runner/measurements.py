@@ -89,7 +89,7 @@ def measure(study: Study, trainings: Sequence[Training], home: Home, say: Callab
                 say(f"measuring {number} of {len(distinct)}: {_shown(training)}")
                 order = _order(study, training, folder / str(number), place)
                 heard, ending = _run(starter, order)
-                rates.append(_rate(name, place, heard, ending, order))
+                rates.append(_rate(name, _shown(training), place, heard, ending, order))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     save(home, rates)
@@ -148,12 +148,18 @@ def _run(starter: Starter, order: TrialOrder) -> tuple[Json | None, Ending | Non
     return measured, ending
 
 
-def _rate(name: str, place: devices.Device, heard: Json | None, ending: Ending | None, order: TrialOrder) -> Rate:
+def _rate(
+    name: str, shown: str, place: devices.Device, heard: Json | None, ending: Ending | None, order: TrialOrder
+) -> Rate:
     device = place.name if place.is_cpu else place.description
     if heard is not None:
         heard = {key: value for key, value in heard.items() if key not in ("type", "device_name")}
         return Rate(name, device, basis="measured", **heard)
     if ending is not None and ending.outcome is Outcome.OUT_OF_MEMORY:
         return Rate(name, device, 0.0, 0.0, 0.0, None, ending.peak_memory_mb, "measured", out_of_memory=True)
-    why = ending.message if ending and ending.message else last_lines(order.paths.log, lines=5) or "it died silently"
-    raise PoseStudyError(f"a few iterations of this cost class could not be trained: {why}")
+    if ending is None or not ending.message:
+        why = last_lines(order.paths.log, lines=5) or "it died silently"
+        raise PoseStudyError(f"a few iterations of {shown} could not be trained: {why}")
+    # The lines after the first are the traceback, which --debug shows.
+    first, _, traceback = ending.message.partition("\n")
+    raise PoseStudyError(f"a few iterations of {shown} could not be trained: {first}") from RuntimeError(traceback)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import selectors
 import signal
 import subprocess
 import threading
@@ -28,8 +29,10 @@ from posestudy_runner.context import owner_name
 VARIABLE: Final = "POSESTUDY_NOTIFY"
 LIMIT_S: Final = 60.0
 """Seconds that the command has."""
+_QUIET_S: Final = 5.0
 _FOREVER_S: Final = 100 * 365 * 86400.0
 _MOST_OUTPUT: Final = 500
+_MOST_MESSAGE: Final = 1000
 _URLS: Final = ("POSESTUDY_DATABASE_URL", "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MLFLOW_BACKEND_STORE_URI")
 _SECRETS: Final = (
     *("PGPASSWORD", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "MLFLOW_FLASK_SERVER_SECRET_KEY"),
@@ -70,10 +73,15 @@ class Happening:
             "STAGE": self.stage,
             "TRIAL": "" if self.trial is None else str(self.trial),
             "OUTCOME": self.outcome,
-            "MESSAGE": printable(hidden(self.message)),
+            "MESSAGE": _sentence(printable(hidden(self.message))),
             "HOME": str(home.root),
         }
         return {f"POSESTUDY_{name}": text for name, text in told.items()}
+
+
+def _sentence(text: str) -> str:
+    # The system takes no variable of more than 128 KiB, and an error may hold a whole array.
+    return text if len(text) <= _MOST_MESSAGE else f"{text[: _MOST_MESSAGE - 4]} ..."
 
 
 def happenings(snapshot: Snapshot) -> Iterator[Happening]:
@@ -196,7 +204,11 @@ class Notifier:
         if not self._thread.is_alive():
             return
         self._waiting.put(None)
-        self._thread.join(self._limit_s + 1.0)
+        until = time.monotonic() + self._limit_s + 1.0
+        self._thread.join(min(_QUIET_S, self._limit_s + 1.0))
+        if self._thread.is_alive() and time.monotonic() < until:
+            self._say(f"notify: waits for the command, {self._limit_s:g} s at most")
+            self._thread.join(until - time.monotonic())
         if self._thread.is_alive():
             self._say("notify: the command still runs; what it was not run for is not told")
 
@@ -231,21 +243,21 @@ class Notifier:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
                 env=environment,
                 start_new_session=True,
             )
         except OSError as error:
             return 127, error.strerror or str(error)
-        try:
-            output, _ = process.communicate(timeout=self._limit_s)
-        except subprocess.TimeoutExpired:
+        deadline = time.monotonic() + self._limit_s
+        with process:
+            output = _last_words(process, deadline)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, deadline - time.monotonic()))
+            if time.monotonic() < deadline:
+                return process.returncode, output
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            return None, ""
-        return process.returncode, output
+        return None, output
 
     def _write_down(self, happening: Happening, code: int | None, output: str, seconds: float) -> None:
         line = {
@@ -264,3 +276,20 @@ class Notifier:
             make_folder(path.parent)
             with path.open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps(line) + "\n")
+
+
+def _last_words(process: subprocess.Popen[bytes], deadline: float) -> str:
+    """The end of what `process` prints, until it prints no more or `deadline`; all of it might fill the memory."""
+    kept = b""
+    if process.stdout is None:
+        return ""
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while (left := deadline - time.monotonic()) > 0:
+            if not selector.select(left):
+                continue
+            part = os.read(process.stdout.fileno(), 65536)
+            if not part:
+                break
+            kept = (kept + part)[-8 * _MOST_OUTPUT :]
+    return kept.decode(errors="replace")

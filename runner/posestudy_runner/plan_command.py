@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from posestudy.next_command import next_command
+from posestudy.printable import printable
 from posestudy.settings import Settings
-from posestudy_studies.commands import AsJson, Sets, StudyFile
+from posestudy_studies.commands import AsJson, Sets, StudyFile, again
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -67,10 +69,14 @@ def plan(
     from rich.console import Console
 
     _show(result, loaded.metric, Console())
+    if to_train:
+        at_a_time = [] if workers is None else ["--workers", str(workers)]
+        typer.echo(f"launch with: {next_command('launch', str(study), *at_a_time, *again(sets))}")
 
 
 def _show(result: dict[str, Any], metric: str, console: Console) -> None:
     from rich.table import Table
+    from rich.text import Text
 
     from posestudy_studies.cells import level_text
     from posestudy_studies.plan import joint_changes, resolvable
@@ -78,10 +84,12 @@ def _show(result: dict[str, Any], metric: str, console: Console) -> None:
     for stage in result["stages"]:
         table = Table(title=f"{stage['name']} ({stage['design']}, carries {stage['carry']})", title_justify="left")
         for column in ("cell", "label", "differs in", "decided"):
-            table.add_column(column)
+            table.add_column(column, overflow="fold")  # a name is needed whole, for `carry`
         for cell in stage["cells"][:MAX_ROWS]:
             levels = ", ".join(f"{factor} {level_text(level, factor)}" for factor, level in cell["levels"].items())
-            table.add_row(cell["name"], cell["label"], levels or "-", "yes" if cell["decided"] else "by results")
+            decided = "yes" if cell["decided"] else "by results"
+            # A label is the user's: brackets in it are no markup.
+            table.add_row(*(Text(printable(text)) for text in (cell["name"], cell["label"], levels or "-", decided)))
         if len(stage["cells"]) > MAX_ROWS:
             table.add_row(f"... {len(stage['cells']) - MAX_ROWS} more", "", "", "")
         console.print(table)
@@ -97,6 +105,8 @@ def _show(result: dict[str, Any], metric: str, console: Console) -> None:
 
 def price(estimate: dict[str, Any]) -> list[str]:
     """The estimate in sentences."""
+    from posestudy_studies.stop_rules import short
+
     lines = [f"{estimate['trials']} trials, {estimate['to_train']} of them still to train"]
     if estimate["to_train"] and estimate["gpu_hours"] is None:
         lines[0] += "; time unknown: `posestudy plan --measure` tries a few iterations, and what has run is remembered"
@@ -108,8 +118,8 @@ def price(estimate: dict[str, Any]) -> list[str]:
         )
         if estimate["disk_gb"]:
             peak = estimate.get("disk_peak_gb")
-            most = f", {peak:.2g} GB at most while it runs, with MLflow's copies of the best weights" if peak else ""
-            lines.append(f"disk: {estimate['disk_gb']:.2g} GB stay{most}")
+            most = f", {short(peak)} GB at most while it runs, with MLflow's copies of the best weights" if peak else ""
+            lines.append(f"disk: {short(estimate['disk_gb'])} GB stay{most}")
         if estimate["peak_memory_mb"]:
             lines.append(f"peak memory of a trial: {estimate['peak_memory_mb']:.0f} MiB")
         for word, cells in (("scaled from other sizes", estimate["scaled"]), ("not in it", estimate["unknown"])):

@@ -24,7 +24,7 @@ ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 def predict(
     images: Annotated[
-        Path | None, typer.Argument(metavar="[IMAGE_OR_FOLDER]", help="Images of your own, instead of --split.")
+        Path | None, typer.Argument(metavar="IMAGE_OR_FOLDER", help="Images of your own, instead of --split.")
     ] = None,
     out: Annotated[
         Path, typer.Option("--out", metavar="PATH", help="The file of results of a split, or the folder for images.")

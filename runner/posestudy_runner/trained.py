@@ -78,7 +78,8 @@ def files_of(home: Home, snapshot: Snapshot, trial: TrialRecord, which: Which, *
     """
     if test and not (snapshot.study.document.get("dataset") or {}).get("test"):
         raise NotFoundError(
-            f"the data of '{snapshot.study.name}' have no test split; expected dataset.test in its file"
+            f"the data of '{snapshot.study.name}' have no test split; expected dataset.test in its study file, as "
+            "`test: {annotations: annotations/test.json, images: images}`; then launch again, which trains nothing anew"
         )
     name = f"trial {trial.number} of '{snapshot.study.name}'"
     study, number = snapshot.study.name, trial.number

@@ -1,5 +1,5 @@
-"""A search of stand-in trials: what they measure follows from their learning rate. As a process, `... HOME URL`: a
-pool of one worker that is killed where it would write the first pause into the ledger."""
+"""A search of stand-in trials: what they measure follows from their learning rate. As a process, `... HOME URL CALL`: a
+pool of one worker that is killed at its first call of that method of the ledger."""
 
 from __future__ import annotations
 
@@ -73,13 +73,13 @@ def pool(
     )  # fmt: skip
 
 
-def main(home: str, url: str) -> None:
+def main(home: str, url: str, call: str) -> None:
     def killed(*_: object, **__: object) -> bool:
         os.kill(os.getpid(), signal.SIGKILL)
         return False
 
     ledger = Ledger.open(url)
-    ledger.pause = killed  # type: ignore[method-assign]
+    setattr(ledger, call, killed)
     pool(Home.resolve(home), ledger, searched(), sys.stdout).run(1)
 
 

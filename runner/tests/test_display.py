@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 
+import pytest
 from rich.console import Console
 
 from posestudy_runner.display import LineDisplay, Pace, SlotView, TableDisplay, display_for, duration
@@ -39,7 +41,8 @@ def test_elsewhere_there_is_a_line_an_evaluated_epoch() -> None:
         display.say("trial 7 [done]")
     lines = output.getvalue().splitlines()
     assert len(lines) == 2
-    assert all(re.match(r"\d\d:\d\d:\d\d  ", line) for line in lines)
+    assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  ", lines[0])
+    assert re.match(r"\d\d:\d\d:\d\d  ", lines[1])
     name = "lr [a]: trial 7 (lr=1e-3, seed 2)"
     for part in (name, "epoch 5/20", "coco/AP 0.2500", "best 0.3000 at 4", "1:01:40 left"):
         assert part in lines[0]
@@ -60,6 +63,36 @@ def test_in_a_terminal_there_is_a_table_and_events_above_it() -> None:
     parts = ["study s: 3 of 12 trials done", "lr [a]", "5/20", "0.2500", "4: 0.3000", "1:01:40", "cuda:1"]
     for part in (*parts, "trial 6 completed"):
         assert part in text
+
+
+def test_a_narrow_terminal_shows_the_numbers() -> None:
+    output = io.StringIO()
+    display = TableDisplay(Console(file=output, force_terminal=True, width=44), "coco/AP", "study s")
+    with display:
+        display.show(0, VIEW)
+        display.show(1, SlotView(device="cuda:1"))
+        display._live.refresh()
+    for part in ("no trial is known yet", " 7 ", "5/20", "0.2500", "1:01:40", "waits"):
+        assert part in output.getvalue()
+    assert "0 of 0" not in output.getvalue()
+
+
+def test_a_file_gets_lines_where_ci_asks_for_colours_and_so_does_an_editor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    output = io.StringIO()
+    monkeypatch.setattr("sys.stdout", output)
+    with display_for("coco/AP", "study s") as display:
+        display.show(0, VIEW, news=True)
+    assert isinstance(display, LineDisplay)
+    assert "epoch 5/20" in output.getvalue()
+    assert "\x1b" not in output.getvalue()
+    main, terminal = os.openpty()
+    with os.fdopen(main), os.fdopen(terminal, "w") as stream:
+        monkeypatch.setattr("sys.stdout", stream)
+        assert isinstance(display_for("coco/AP", "study s"), TableDisplay)
+        monkeypatch.setenv("TERM", "dumb")
+        assert isinstance(display_for("coco/AP", "study s"), LineDisplay)
 
 
 def test_the_pace_tells_how_long_the_known_trials_still_take() -> None:

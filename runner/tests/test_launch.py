@@ -122,11 +122,27 @@ def test_leases_of_dead_workers_come_back_and_of_others_stay(home: Home, sqlite_
 def test_an_edited_study_says_what_changes() -> None:
     before = {"a": 1, "stages": [{"name": "x", "sigma": 1.0}], "gone": True}
     assert list(changes(before, {"a": 1, "stages": [{"name": "x", "sigma": 1.5}]})) == [
-        "changed since the last launch: gone: True -> None",
+        "changed since the last launch: gone: true -> nothing",
         "changed since the last launch: stages.0.sigma: 1.0 -> 1.5",
     ]
     assert list(changes(before, before)) == []
     assert len(list(changes(before, {str(i): i for i in range(50)}))) == 11
+
+
+def test_a_stage_that_came_or_went_is_one_line() -> None:
+    one, two = {"name": "rate", "design": "variants", "note": None}, {"name": "size", "factors": {"sigma": [1.0, 2.0]}}
+    three = {"name": "early", "design": "grid", "include_baseline": True}
+    tell = "changed since the last launch: "
+    assert list(changes({"stages": [one]}, {"stages": [one, two]})) == [f"{tell}stage 'size' is new"]
+    wider = two | {"factors": {"sigma": [1.0, 3.0]}}
+    assert list(changes({"stages": [one, two]}, {"stages": [three, wider]})) == [
+        f"{tell}stages.1.factors.sigma: [1.0, 2.0] -> [1.0, 3.0]",
+        f"{tell}stage 'rate' is gone",
+        f"{tell}stage 'early' is new",
+    ]
+    assert list(changes({"stages": [one, two]}, {"stages": [two, one]})) == [
+        f"{tell}the stages come in another order: size, rate"
+    ]
 
 
 def test_the_summary_counts_outcomes_and_names_failures(home: Home, sqlite_ledger: Ledger) -> None:
@@ -185,9 +201,11 @@ def test_an_edited_study_keeps_what_matches_and_says_how_much(tmp_path: Path, sq
 
     text = SMALL.replace("sigma: [1.0, 1.5]", "sigma: [1.5, 3.0]")
     lines = list(put_study(ledger, loaded(tmp_path, text), text))
-    assert "changed since the last launch: stages.1.factors.sigma.0: 1.0 -> 1.5" in lines
+    assert "changed since the last launch: stages.1.factors.sigma: [1.0, 1.5] -> [1.5, 3.0]" in lines
     kept = {trial.uid for trial in ledger.snapshot("edited").trials} & before
-    assert lines[-1].startswith(f"planned anew: stage target; {len(kept)} of {len(before)} trials are kept")
+    assert lines[-1].startswith(
+        f"planned anew: stage target; {len(kept)} of the {len(before)} trials are kept; the others"
+    )
     assert 0 < len(kept) < len(before)
     waiting = [t for t in ledger.snapshot("edited").trials if t.state is TrialState.WAITING]
     cells = {cell.id: cell.levels for cell in ledger.snapshot("edited").cells}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import threading
 from pathlib import Path
 from typing import Any
@@ -62,13 +63,13 @@ def test_a_command_that_fails_or_hangs_is_shown_and_ends_no_training(home: Home,
     assert [line["output"] for line in kept(home)] == ["no such host"] * 3
 
 
-def fail_one(ledger: Ledger) -> None:
+def fail_one(ledger: Ledger, why: str = "$(touch broken) \x1b[31m\nmore") -> None:
     """A study with a trial that failed."""
     ledger.apply(ledger.study(STUDY).id, advance(ledger.snapshot(STUDY)))
     claim = ledger.claim(STUDY, "w", 600.0)
     assert claim is not None
     ending: dict[str, Any] = {"metric": "coco/AP", "direction": Direction.MORE, "peak_memory_mb": None}
-    ledger.finish(claim.trial.uid, 1, Outcome.FAILED, "$(touch broken) \x1b[31m\nmore", **ending)
+    ledger.finish(claim.trial.uid, 1, Outcome.FAILED, why, **ending)
 
 
 def test_a_command_that_hangs_is_ended_with_all_it_started(tmp_path: Path, home: Home, sqlite_ledger: Ledger) -> None:
@@ -84,6 +85,35 @@ def test_a_command_that_hangs_is_ended_with_all_it_started(tmp_path: Path, home:
     child = (tmp_path / "child").read_text().strip()
     until(lambda: not Path(f"/proc/{child}").exists() or ") Z" in Path(f"/proc/{child}/stat").read_text(), 10)
     assert kept(home)[0]["exit_code"] is None
+
+
+def test_a_command_that_prints_without_end_is_kept_in_its_last_words(home: Home, sqlite_ledger: Ledger) -> None:
+    Standin(home, sqlite_ledger, CELLS)
+    said: list[str] = []
+    notifier = Notifier(sqlite_ledger, home, STUDY, "yes no such host", said.append, limit_s=1.0)
+    notifier.begin()
+    fail_one(sqlite_ledger)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    notifier.see(sqlite_ledger.snapshot(STUDY))
+    notifier.close()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # KiB; `yes` prints gigabytes a second
+    assert said == ["notify: the command for trial 1 did not end in 1 s: no such host; training goes on"]
+    assert len(kept(home)[0]["output"]) == 500
+
+
+def test_an_error_of_any_length_is_a_sentence_to_send(tmp_path: Path, home: Home, sqlite_ledger: Ledger) -> None:
+    Standin(home, sqlite_ledger, CELLS)
+    said: list[str] = []
+    notifier = Notifier(sqlite_ledger, home, STUDY, f'echo "$POSESTUDY_MESSAGE" >{tmp_path}/told', said.append)
+    notifier.begin()
+    fail_one(sqlite_ledger, "ValueError: " + "0.123 " * 50_000)
+    notifier.see(sqlite_ledger.snapshot(STUDY))
+    notifier.close()
+    told = (tmp_path / "told").read_text()
+    assert told.startswith("trial 1 failed: ValueError: 0.123")
+    assert told.endswith(" ...\n")
+    assert len(told) == 1001
+    assert not any("ended" in line for line in said)
 
 
 def test_two_pools_tell_once_and_what_was_before_is_not_told(tmp_path: Path, home: Home, ledger: Ledger) -> None:
@@ -112,7 +142,20 @@ def test_two_pools_tell_once_and_what_was_before_is_not_told(tmp_path: Path, hom
     late.see(snapshot)
     late.close()
     assert (tmp_path / "told").read_text() == f"{second.trial.number}\n"
-    assert not said
+    assert not any("ended" in line for line in said)
+
+
+@pytest.mark.slow
+def test_a_launch_that_waits_for_the_command_says_so(home: Home, sqlite_ledger: Ledger) -> None:
+    Standin(home, sqlite_ledger, CELLS)
+    said: list[str] = []
+    notifier = Notifier(sqlite_ledger, home, STUDY, "sleep 8", said.append)
+    notifier.begin()
+    fail_one(sqlite_ledger)
+    notifier.see(sqlite_ledger.snapshot(STUDY))
+    notifier.close()
+    assert said == ["notify: waits for the command, 60 s at most"]
+    assert kept(home)[0]["exit_code"] == 0
 
 
 def test_messages_are_no_code_and_no_password_is_handed_on(

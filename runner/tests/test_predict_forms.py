@@ -117,7 +117,7 @@ def put_imported(ledger: Ledger) -> None:
         (["--split", "test", "--study", "small"], "no trial of 'small' is completed"),
         (["--split", "test", "--study", "small", "--trial", "9"], "no trial 9 in the study 'small'"),
         (["--split", "val", "--study", "small", "--trial", "1"], "has no config.py in"),
-        (["--split", "test", "--study", "small", "--trial", "1"], "the data of 'small' have no test split"),
+        (["--split", "test", "--study", "small", "--trial", "1"], "images}`; then launch again, which trains"),
         (["--split", "val", "--study", "table"], "trial 1 of 'table' was imported (cat.csv), so it has no weights"),
         (["nowhere.jpg", "--study", "table"], "was imported"),
         (["--split", "test", "--config", "a.py", "--checkpoint", "b.pth"], "a.py: found no such file"),

@@ -215,7 +215,7 @@ def test_ctrl_c_and_launch_again_ends_as_an_undisturbed_one(tmp_path: Path, data
     output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     second = subprocess.run(command, cwd=tmp_path, timeout=300, **output)
     assert second.returncode == 0, second.stdout
-    assert "posestudy report tiny --out" in second.stdout
+    assert f"posestudy --home {run.home.root} report tiny --out" in second.stdout
     assert_equal_results(run, undisturbed)
 
 

@@ -32,6 +32,8 @@ class SplitFacts:
     Attributes:
         images, instances: how many images it lists and how many annotations with at least one labelled keypoint.
         without_pair: how many of these lack a label at one of the keypoints that normalise errors.
+        beyond, apart: how many boxes reach far out of their image, and how many instances have most of their labelled
+            keypoints outside their box.
         usable: how many of the instances training and evaluation do not skip; of a test split those with a box.
         ids: of the images.
         files: place in the file and `file_name` of every image.
@@ -42,6 +44,8 @@ class SplitFacts:
     instances: int
     without_pair: int = 0
     usable: int = 0
+    beyond: int = 0
+    apart: int = 0
     ids: frozenset[int] = frozenset()
     files: list[tuple[str, str]] = field(default_factory=list)
     paths: set[Path] = field(default_factory=set)
@@ -65,7 +69,7 @@ class Needs:
 class _Checker:
     def __init__(self, path: Path, layout: str, count: int, needs: Needs) -> None:
         self.path, self.layout, self.count, self.needs = path, layout, count, needs
-        self.without_pair = self.usable = 0
+        self.without_pair = self.usable = self.beyond = self.apart = 0
         self.problems: list[Problem] = []
 
     def wrong(self, place: str, found: str, expected: str, hint: str = "") -> None:
@@ -128,6 +132,8 @@ class _Checker:
                 self._box(f"{place}.bbox", annotation.get("bbox"), size)
             labelled = self._keypoints(f"{place}.keypoints", annotation.get("keypoints"))
             instances += labelled
+            if labelled and self.needs.box_from == "bbox":
+                self.apart += _is_apart(annotation["keypoints"], annotation.get("bbox"))
             self.usable += labelled and _is_used(annotation)
             category = annotation.get("category_id")
             if not is_whole(category) or (categories and category not in categories):
@@ -191,6 +197,9 @@ class _Checker:
             self.wrong(place, f"a box of zero area {show(box)}", "a width and a height above 0 pixels")
         elif size[0] and (x >= size[0] - 1 or y >= size[1] - 1 or x + width <= 0 or y + height <= 0):
             self.wrong(place, f"a box {show(box)} outside its image of {size[0]} x {size[1]}", "a box on the image")
+        elif size[0]:
+            out = max(-x, x + width - size[0]) > width / 4 or max(-y, y + height - size[1]) > height / 4
+            self.beyond += out
 
     def _square(self, place: str, annotation: dict[str, Any]) -> None:
         """What MMPose's face data sets make a box of."""
@@ -273,8 +282,27 @@ def inspect_annotations(
     elif not checker.usable and not checker.problems:
         expected = "at least one instance with `iscrowd` 0, `num_keypoints` above 0 and a keypoint on the image"
         checker.wrong(where, "no instance that MMPose uses", expected)
-    facts = SplitFacts(len(data["images"]), instances, checker.without_pair, checker.usable, frozenset(sizes), files)
+    facts = SplitFacts(
+        images=len(data["images"]),
+        instances=instances,
+        without_pair=checker.without_pair,
+        usable=checker.usable,
+        beyond=checker.beyond,
+        apart=checker.apart,
+        ids=frozenset(sizes),
+        files=files,
+    )
     return facts, checker.problems
+
+
+def _is_apart(keypoints: list[float], box: Any) -> bool:
+    """Whether most labelled keypoints lie outside `box`, [x, y, width, height]; no where it is no box."""
+    if not isinstance(box, list) or len(box) != 4 or not all(is_number(v) for v in box):
+        return False
+    x, y, width, height = box
+    labelled = [point for point in zip(keypoints[::3], keypoints[1::3], keypoints[2::3], strict=True) if point[2]]
+    inside = sum(x <= at[0] <= x + width and y <= at[1] <= y + height for at in labelled)
+    return bool(2 * inside < len(labelled))
 
 
 def _is_used(annotation: dict[str, Any]) -> bool:

@@ -32,6 +32,9 @@ _FIELDS = {
     "model": "a preset's name, {config: FILE} or {backbone: {type: ...}, channels: N, stride: N}",
     "codec": "a codec's name or a mapping with its type",
 }
+_REQUIRED = "this required key"
+_REQUIRED_OF_STUDY = "this key, which every study needs"
+_REQUIRED_OF_FILE = "this key, which every such file needs"
 
 MOST_TRIED = 1000
 """Combinations of levels and starts that are tried for one stage."""
@@ -57,7 +60,16 @@ def examine(data: Any) -> tuple[Study | None, list[Mistake]]:
 
 def translated(error: ValidationError, model: type[BaseModel], data: Any) -> list[Mistake]:
     """pydantic's errors about `data`, which is no valid `model`, in a user's words."""
-    return [_translated(detail, model, data) for detail in error.errors(include_url=False)]
+    found = [_translated(detail, model, data) for detail in error.errors(include_url=False)]
+    return [mistake for mistake in found if not _misspelt(mistake, found)]
+
+
+def _misspelt(missing: Mistake, found: list[Mistake]) -> bool:
+    """Whether the key that is `missing` stands there misspelt, which is told already."""
+    if not missing.path or missing.expected not in (_REQUIRED, _REQUIRED_OF_STUDY, _REQUIRED_OF_FILE):
+        return False
+    *above, key = missing.path
+    return any(m.at_key and [*m.path[:-1]] == above and m.hint == f"did you mean '{key}'?" for m in found)
 
 
 def _translated(detail: ErrorDetails, model: type[BaseModel], data: Any) -> Mistake:
@@ -69,7 +81,9 @@ def _translated(detail: ErrorDetails, model: type[BaseModel], data: Any) -> Mist
     if kind == "posestudy_expected":
         return Mistake(path, found, str(context["expected"]))
     if kind == "missing":
-        return Mistake(path, "nothing", "this key, which every study needs" if len(path) == 1 else "this required key")
+        expected = _REQUIRED_OF_STUDY if model is Study else _REQUIRED_OF_FILE
+        expected = expected if len(path) == 1 else _REQUIRED
+        return Mistake(path, "nothing", expected)
     if kind == "extra_forbidden":
         names = _known(model, path[:-1], data)
         return Mistake(path, f"unknown key '{field}'", f"one of {', '.join(names)}", nearest(field, names), at_key=True)

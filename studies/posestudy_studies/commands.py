@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,7 @@ import typer
 
 from posestudy import given_paths
 from posestudy.errors import InputError, PoseStudyError, Problem
+from posestudy.next_command import next_command
 
 if TYPE_CHECKING:
     from posestudy_studies.spec import Study
@@ -41,7 +43,7 @@ def init(
         file.write_text(text, encoding="utf-8")
     except OSError as error:
         raise PoseStudyError(f"cannot write {error.filename or file}: {error.strerror}") from error
-    typer.echo(f"wrote {file} and {schema}; next: edit it, then `posestudy check {file}`")
+    typer.echo(f"wrote {file} and {schema}; next: edit it, then `{next_command('check', str(file))}`")
 
 
 def check(study: StudyFile, as_json: AsJson = False, sets: Sets = None) -> None:
@@ -69,6 +71,13 @@ def check(study: StudyFile, as_json: AsJson = False, sets: Sets = None) -> None:
         )
         return
     typer.echo(f"OK: study '{loaded.study}', {_stages(loaded)}; {_counts(counts)}.")
+    typer.echo(f"plan with: {next_command('plan', str(study), *again(sets))}")
+
+
+def again(sets: Iterable[str] | None) -> Iterator[str]:
+    """The words that say the same `--set` to another command."""
+    for given in sets or ():
+        yield from ("--set", given)
 
 
 def _stages(study: Study) -> str:

@@ -16,7 +16,9 @@ from posestudy_studies.evaluation import GROUND_TRUTH
 from posestudy_studies.layouts import Layout
 from posestudy_studies.spec import Dataset, Split, Study
 
-MAX_SHOWN = 20
+MAX_SHOWN = 5
+MANY = 10
+"""A peculiarity of more than one instance in so many is worth a note."""
 
 
 @dataclass
@@ -35,7 +37,7 @@ class Inspection:
 
 
 def problems(study: Study) -> list[Problem]:
-    """Every mistake in the data set of `study`; long rows of the same kind are cut after the first twenty."""
+    """Every mistake in the data set of `study`; long rows of the same kind are cut."""
     return inspect(study).problems
 
 
@@ -60,9 +62,27 @@ def inspect(study: Study) -> Inspection:
         seen.notes.append(f"{len(both)} images are in train and in val (such as {example}): the metric will flatter.")
     if val and pair is not None and val.without_pair:
         _note_unnormalised(seen, study, val, [keypoints.keypoint_names[index] for index in pair])
+    _note_places(seen)
     _inspect_boxes(seen, study, root)
     _inspect_test_boxes(seen, study)
     return seen
+
+
+def _note_places(seen: Inspection) -> None:
+    """Boxes and keypoints that are probably written in another way than COCO's; some of them are in every data set."""
+    for name, facts in seen.facts.items():
+        boxes = facts.instances or facts.usable  # a test split has no labels
+        most = boxes / MANY
+        if facts.beyond > most:
+            seen.notes.append(
+                f"{facts.beyond} of {boxes} boxes of {name} reach out of their image by more than a quarter of their "
+                "side: is each bbox [x, y, width, height] in pixels, and each width and height the image's own?"
+            )
+        if facts.apart > most:
+            seen.notes.append(
+                f"{facts.apart} of {facts.instances} instances of {name} have most of their keypoints outside their "
+                "box: are x and y pixels of the whole image?"
+            )
 
 
 def _note_unnormalised(seen: Inspection, study: Study, val: SplitFacts, names: list[str]) -> None:
@@ -200,7 +220,7 @@ def _detections(study: Study) -> dict[tuple[str, str], str]:
 
 
 def _cut(found: list[Problem]) -> list[Problem]:
-    """At most twenty problems of one kind, and a line that counts the rest."""
+    """At most `MAX_SHOWN` problems of one kind, and a line that counts the rest."""
     kinds: dict[tuple[str, str], list[Problem]] = {}
     for problem in found:
         kinds.setdefault((problem.expected, problem.path.rpartition(".")[2]), []).append(problem)

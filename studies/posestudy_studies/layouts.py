@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
-from posestudy.errors import InputError, MissingPieceError, NotFoundError, nearest
+from posestudy import given_paths
+from posestudy.errors import InputError, MissingPieceError, NotFoundError, Problem, nearest
 from posestudy.home import safe_part
 from posestudy_studies import mmpose_layouts
 from posestudy_studies.mistakes import Mistake, show
@@ -211,11 +212,15 @@ class _File(Model):
 def _from_file(path: Path) -> Layout:
     from posestudy_studies import check, yaml_text
 
+    if not given_paths.exists(path):
+        expected, hint = "a YAML file with a keypoint layout", "docs/your_data.md shows one"
+        raise InputError([Problem(str(path), 0, 0, "", "no such file", expected, hint)])
     document = yaml_text.read(path)
     try:
         file = _File.model_validate(document.data)
     except ValidationError as error:
-        raise InputError([document.problem(m) for m in check.translated(error, _File, document.data)]) from error
+        wrong = check.translated(error, _File, document.data)
+        raise InputError([document.problem(replace(m, hint=m.hint or _hint(m))) for m in wrong]) from error
     found = _mistakes(file)
     if found:
         raise InputError([document.problem(m) for m in found])
@@ -227,6 +232,10 @@ def _from_file(path: Path) -> Layout:
         "sigmas": file.sigmas,
     }
     return _from_metainfo(file.dataset_name, metainfo)
+
+
+def _hint(mistake: Mistake) -> str:
+    return "docs/your_data.md shows a whole file" if mistake.path == ("keypoint_info",) else ""
 
 
 def _alike(file: _File) -> list[Mistake]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,13 +53,20 @@ def parsed(path: str) -> dict[str, Any]:
     from mmengine.config import Config
 
     try:
-        config: dict[str, Any] = Config.fromfile(path, import_custom_modules=False).to_dict()
+        with warnings.catch_warnings():
+            # MMEngine's own, for every `mmpose::` of the file.
+            warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
+            config: dict[str, Any] = Config.fromfile(path, import_custom_modules=False).to_dict()
     # A file that calls exit() would end posestudy with its code.
     except (Exception, SystemExit) as error:
         why = f"{type(error).__name__}: {error}"
-        raise ModelFileError(
-            f"model config {path}, which does not load ({why})", "an MMPose 1.x config file"
-        ) from error
+        expected = "an MMPose 1.x config file"
+        if isinstance(error, FileNotFoundError):
+            expected += (
+                " with its `_base_` files beside it as they were; those of MMPose itself can be named from anywhere, "
+                "as `mmpose::_base_/default_runtime.py`"
+            )
+        raise ModelFileError(f"model config {path}, which does not load ({why})", expected) from error
     model = config.get("model")
     head = model.get("head") if isinstance(model, dict) else None
     if not isinstance(head, dict) or not isinstance(head.get("decoder"), dict):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from posestudy.ledger.records import CellRecord, Snapshot, StageRecord
+from posestudy.ledger.records import CellRecord, Snapshot, StageRecord, TrialRecord
 from posestudy.vocabulary import TrialState
-from posestudy_studies import asha, cells, factors, joint, layouts, leaks, noise_floor, stop_rules
+from posestudy_studies import asha, cells, factors, joint, layouts, leaks, noise_floor, remedies, stop_rules
 from posestudy_studies.advance import carried_config
 from posestudy_studies.cells import training_key
 from posestudy_studies.costs import Work
@@ -117,7 +117,10 @@ def resolvable(plan: Json, metric: str) -> list[str]:
     """The noise floor of a plan in sentences."""
     floor = plan["noise_floor"]
     if floor["sd"] is None:
-        return ["noise floor not known yet: no baseline has two seeds, here or in an earlier study of the same data"]
+        return [
+            "smallest difference that can be resolved: not known yet; `replicates: {seeds: [0, 1, 2]}` lets the "
+            "baseline tell it, as a baseline with two seeds in an earlier study of the same data would"
+        ]
     spread, whose = noise_floor.number(floor["sd"]), floor["whose"]
     found = [f"noise floor: {metric} has a standard deviation of {spread} over {whose}"]
     for row in floor["stages"]:
@@ -139,6 +142,7 @@ def work(study: Study, *, snapshot: Snapshot | None = None, results: Results = n
     trained: set[str] = set()
     for i, stage in enumerate(_stages(study, rehearsed)):
         have = {c.name: c.id for c in rehearsed.cells if stage.record and c.stage_id == stage.record.id}
+        sampled_part = _expected_part(study, stage, rehearsed, have)
         for row in stage.rows:
             # A sampled row stands with the stage's start, and is trained otherwise.
             key = training_key(study, row.training) if study.reuse != "none" and not row.sampled else None
@@ -151,20 +155,37 @@ def work(study: Study, *, snapshot: Snapshot | None = None, results: Results = n
                 count = len(study.seeds(stage.design))
             if count:
                 alike = row.training.epochs == 0 or key in trained
-                part = _expected_part(study, stage) if row.sampled else 1.0
+                sampled = row.sampled or (row.name in have and any(_sampled(t) for t in mine))
+                part = sampled_part if sampled else 1.0
                 found.append(Work(stage.design.name, row.name, row.training, count, only_evaluated=alike, part=part))
             if key is not None:
                 trained.add(key)
     return found
 
 
-def _expected_part(study: Study, stage: _Stage) -> float:
-    """The part of its epochs that a sampled trial of the stage is expected to be trained for."""
+def _expected_part(study: Study, stage: _Stage, rehearsed: Snapshot, have: Mapping[str, int]) -> float:
+    """The part of its epochs that a sampled trial of the stage which is not done is still expected to be trained for.
+
+    Args:
+        have: the ids of the stage's cells by name.
+    """
     pruner = asha.pausing(stage.design)
     if pruner is None:
         return 1.0
-    sampled = sum(row.name != BASELINE for row in stage.rows) * len(study.seeds(stage.design))
-    return asha.expected_part(pruner, sampled, stage.start.epochs)
+    there = [trial for trial in rehearsed.trials if trial.cell_id in have.values() and _sampled(trial)]
+    still = sum(trial.state is not TrialState.DONE for trial in there)
+    further = sum(row.sampled for row in stage.rows if row.name not in have) * len(study.seeds(stage.design))
+    if not still + further:
+        return 1.0
+    epochs, count = stage.start.epochs, len(there) + further
+    whole = asha.expected_part(pruner, count, epochs, stage.start.validate_every) * count * epochs
+    spent = sum(trial.ckpt_epoch for trial in there)
+    return max(0.0, min(1.0, (whole - spent) / ((still + further) * max(1, epochs))))
+
+
+def _sampled(trial: TrialRecord) -> bool:
+    """Whether a trial of a search is trained there, its result not taken over."""
+    return bool(trial.optuna.get("distributions")) and trial.source is None
 
 
 def joint_changes(plan: Json) -> list[str]:
@@ -235,18 +256,15 @@ def _opened_rows(design: Design, start: Training, view: View) -> list[_Row]:
     rows = [_of_cell(cell) for cell in view.cells]
     if view.stage.state == "closed":
         return rows
-    have = {row.name for row in rows}
-    to_come = [row for row in _planned_rows(design, start, decided=True) if row.name not in have]
+    have, planned = {row.name for row in rows}, _planned_rows(design, start, decided=True)
+    to_come = [row for row in planned if row.name not in have]
     further = [row for row in to_come if not row.decided]
     # These wait for the seeds of the baseline.
     rows += [row for row in to_come if row.decided]
-    # Of the cells that results or a sampler decide, those that are there already are not to come any more.
-    sure = {p.name for p, known in design.planned(start) if known} | {BASELINE}
-    return rows + further[sum(row.name not in sure for row in rows if not _is_placeholder(row, further)) :]
-
-
-def _is_placeholder(row: _Row, further: Sequence[_Row]) -> bool:
-    return any(row.name == other.name for other in further)
+    # Of the cells that results decide, those that are there already under names of their own are not to come any more.
+    names = {row.name for row in planned}
+    came = sum(cell.name not in names and not remedies.is_remedy(cell, view.cells) for cell in view.cells)
+    return rows + further[came:]
 
 
 def _of_cell(cell: CellRecord) -> _Row:

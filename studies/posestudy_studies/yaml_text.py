@@ -13,7 +13,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from posestudy import given_paths
 from posestudy.errors import InputError, Problem
-from posestudy_studies import mistakes
+from posestudy_studies import mistakes, yaml_mistakes
 from posestudy_studies.mistakes import Mistake
 
 MAX_BYTES = 1_000_000
@@ -133,26 +133,11 @@ def parse(text: str, name: str) -> Document:
         dotted = ".".join(map(str, error.path))
         raise InputError([Problem(name, *error.place, dotted, error.found, error.expected, error.hint)]) from None
     except MarkedYAMLError as error:
-        raise InputError([_syntax(error, text, name)]) from error
+        raise InputError([yaml_mistakes.problem(error, text, name)]) from error
     except (YAMLError, ValueError, RecursionError) as error:
         found = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError([Problem(name, 1, 1, "", found, "YAML")]) from error
     return Document(name, data, reader.values, reader.keys)
-
-
-def _syntax(error: MarkedYAMLError, text: str, name: str) -> Problem:
-    mark = error.problem_mark or error.context_mark
-    line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-    lines = text.splitlines()
-    at = lines[line - 1][column - 1 :] if line <= len(lines) else ""
-    if at.startswith("\t"):
-        return Problem(name, line, column, "", "a tab", "spaces", "YAML is indented with spaces only")
-    text = str(error.problem or error)
-    context = f" ({error.context})" if error.context else ""
-    if text.startswith("expected ") and ", but found " in text:
-        wanted, _, found = text.removeprefix("expected ").partition(", but found ")
-        return Problem(name, line, column, "", f"{found}{context}", f"{wanted} of YAML")
-    return Problem(name, line, column, "", f"{text.removeprefix('found ')}{context}", "YAML")
 
 
 def _place(node: Node) -> Place:

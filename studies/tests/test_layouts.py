@@ -73,5 +73,21 @@ def test_mistakes_in_a_layout_file(tmp_path, change, expected):
 
 
 def test_a_missing_layout_file(tmp_path):
-    with pytest.raises(InputError, match="no such file"):
+    with pytest.raises(InputError, match="no such file, expected a YAML file with a keypoint layout"):
         layout(str(tmp_path / "none.yaml"))
+
+
+def test_a_file_without_a_layout_is_told_as_a_layout_and_where_one_is_shown(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("dataset_name: sticks\nkeypoints: [a, b]\nsigmas: [0.1, 0.1]\n")
+    with pytest.raises(InputError) as refused:
+        layout(str(path))
+    (unknown,) = str(refused.value).splitlines()
+    assert unknown.startswith(f"{path}:2:1: keypoints: found unknown key 'keypoints'")
+    assert unknown.endswith("(did you mean 'keypoint_info'?)")
+    path.write_text("dataset_name: sticks\nsigmas: [0.1, 0.1]\n")
+    with pytest.raises(InputError) as refused:
+        layout(str(path))
+    assert "study" not in str(refused.value).replace(str(tmp_path), "")
+    assert "keypoint_info: found nothing, expected this key" in str(refused.value)
+    assert "(docs/your_data.md shows a whole file)" in str(refused.value)

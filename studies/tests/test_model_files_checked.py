@@ -64,6 +64,7 @@ def test_a_config_file_that_fits_is_taken(said: Saying) -> None:
         ("model = dict(", "does not load (SyntaxError"),
         ("raise SystemExit(0)", "does not load (SystemExit: 0)"),
         ("model = 1 / 0", "does not load (ZeroDivisionError"),
+        ("_base_ = ['../nowhere.py']", "as `mmpose::_base_/default_runtime.py`"),
         ("model = dict(type='TopdownPoseEstimator')", "without `model.head.decoder`"),
     ],
 )

@@ -106,6 +106,19 @@ def test_a_search_shows_ranges_until_it_has_sampled() -> None:
     assert planned["joint"][0]["factors"] == ["batch_size", "sigma"]
 
 
+@pytest.mark.parametrize("known", range(6))
+def test_a_search_under_way_keeps_all_that_is_still_to_be_sampled(known: int) -> None:
+    find = {"name": "find", "design": "search", "space": {"sigma": {"uniform": [1.0, 3.0]}}, "cells": 5}
+    made = study({**find, "sampler": "random"})
+    names = ["baseline", *(f"sample_{i:03d}" for i in range(1, 6))]
+    supposed = valued(dict.fromkeys(names[: known + 1], 0.5))
+    planned = plan(made, results=supposed)
+    assert list(decided(planned, 0)) == names
+    assert [row["comparisons"] for row in planned["noise_floor"]["stages"]] == [5]
+    assert planned["estimate"]["trials"] == 6
+    assert [one.cell for one in work(made, results=supposed)] == names[known + 1 :]
+
+
 def test_a_bisection_keeps_the_count_of_what_may_come() -> None:
     longer = {"name": "longer", "design": "bisect", "factor": "epochs", "between": [10, 50], "tolerance": 6}
     made = study(longer)

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from posestudy.commands.app import main
+from posestudy.next_command import next_command
 
 STUDY = """\
 study: small
@@ -87,8 +88,33 @@ def test_check_of_a_sound_study_counts(file, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "OK: study 'small', 4 stages: target (variants), size (grid)" in out
     assert "train 3 images" in out
+    told = "dataset.root=cats --set dataset.val.annotations=annotations/val.json"
+    assert out.endswith(f"\nplan with: posestudy plan study.yaml --set {told}\n")
     assert main(["check", "study.yaml", "--json", *sets]) == 0
     assert json.loads(capsys.readouterr().out)["dataset"]["val"]["images"] == 2
+
+
+def test_plan_shows_labels_as_they_are_written_and_the_command_that_comes_next(file, capsys):
+    file.write_text(STUDY.replace("label: two", 'label: "[/b] [red]\\e[31m"'))
+    assert main(["--home", "a home", "plan", "study.yaml", "--workers", "2", "--set", "baseline.epochs=3"]) == 0
+    out = capsys.readouterr().out
+    assert "[/b] [red]\\x1b[31m" in out
+    said = "posestudy --home 'a home' launch study.yaml --workers 2 --set baseline.epochs=3"
+    assert out.endswith(f"\nlaunch with: {said}\n")
+    assert next_command("status") == "posestudy status"
+
+
+def test_plan_shows_whole_names_of_cells_in_a_narrow_terminal(file, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    name = "a_cell_with_a_name_that_is_longer_than_its_column"
+    text = file.read_text()
+    assert "narrow:" in text
+    file.write_text(text.replace("narrow:", f"{name}:"))
+    assert main(["plan", str(file)]) == 0
+    shown = capsys.readouterr().out
+    assert "\u2026" not in shown
+    column = "".join(line.split("\u2502")[1].strip() for line in shown.splitlines() if line.startswith("\u2502"))
+    assert name in column
 
 
 def test_plan_shows_cells_as_programs_expect_them(file, capsys):

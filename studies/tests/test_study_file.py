@@ -147,6 +147,15 @@ def test_golden_mistakes(tmp_path, change, expected):
     assert any(expected in line for line in found), found
 
 
+def test_a_required_key_that_is_misspelt_is_told_once_and_a_missing_one_still_is(tmp_path):
+    found = complaints(tmp_path, GOOD.replace("  epochs: 4", "  epocs: 4").replace("stages:", "stage:"))
+    assert [line for line in found if "epochs" in line] == [line for line in found if "unknown key 'epocs'" in line]
+    assert [line for line in found if "stages" in line] == [line for line in found if "unknown key 'stage'" in line]
+    assert len(found) == 2
+    (missing,) = complaints(tmp_path, GOOD.replace("  epochs: 4\n", ""))
+    assert "baseline.epochs: found nothing" in missing
+
+
 def test_the_nearest_known_name_is_offered(tmp_path):
     wrong = GOOD.replace("resnet_tiny", "resnet_tny").replace("sigma", "sgima").replace("grid", "gird")
     wrong = wrong.replace("metric", "metrik").replace("keypoints: cats", "keypoints: cast")

@@ -21,6 +21,7 @@ from posestudy.commands.completion import complete
 from posestudy.commands.summaries import summary
 from posestudy.errors import InputError, PoseStudyError, Problem
 from posestudy.masking import hidden
+from posestudy.next_command import given_home
 from posestudy.printable import printable
 
 GROUP = "posestudy.commands"
@@ -59,6 +60,8 @@ class LazyGroup(TyperGroup):
         return _loaded(entry) if text is None else TyperCommand(cmd_name, help=text, add_help_option=False)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        # Here Typer looks for a name that is spelt alike; commands come from `get_command` alone.
+        self.commands: Any = dict.fromkeys(_commands())
         name, listed, rest = super().resolve_command(ctx, args)
         return name, _loaded(_commands()[name]) if listed is not None and name in _commands() else listed, rest
 
@@ -88,8 +91,11 @@ def root(
         str | None, typer.Option("--home", metavar="DIR", help="Where studies are kept [POSESTUDY_HOME, ./.posestudy].")
     ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
+    given_home(home)
     if home is not None:
         os.environ["POSESTUDY_HOME"] = home
 
@@ -122,6 +128,8 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail(PoseStudyError(_told(error)), "--json" in arguments)
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else 0
+    finally:
+        given_home(None)
     return 0
 
 
@@ -147,11 +155,19 @@ def report_mistake(kind: type[BaseException], error: BaseException, trace: Trace
 def run() -> None:
     """Console entry point."""
     sys.excepthook = report_mistake
+    _open_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A name that the terminal cannot show is no reason to stop.
             stream.reconfigure(errors="backslashreplace")
     sys.exit(_flushed(main()))
+
+
+def _open_streams() -> None:
+    """Where the caller closed a standard stream, the next file would take its number, and get what is printed."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 (for as long as the process)
 
 
 def _flushed(code: int) -> int:

@@ -22,7 +22,7 @@ def _heading(attempt: AttemptRecord) -> str:
 
 
 def logs(
-    study: Annotated[str, typer.Argument(metavar="STUDY")],
+    study: Annotated[str, typer.Argument(metavar="STUDY", help="A launched study's name.")],
     number: Annotated[int, typer.Argument(metavar="N", help="The trial's number, see `posestudy status STUDY`.")],
 ) -> None:
     """Print the training log of every attempt at a trial, oldest first."""

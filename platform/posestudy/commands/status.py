@@ -8,28 +8,35 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext, suppress
-from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from posestudy.errors import LedgerUnavailableError
 from posestudy.ledger.standings import StudyStanding, TrialStanding, of_file
+from posestudy.next_command import next_command
 from posestudy.projections.backlog import Backlog, read_backlog
 from posestudy.settings import Settings
+from posestudy.terminal import Column, Stamps, fitted, paints
 from posestudy.vocabulary import Outcome, TrialState
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
     from rich.live import Live
 
     from posestudy.ledger import Ledger
 
 _INTERVAL_S = 2.0
 _NO_STUDY = "no study yet: `posestudy launch STUDY.yaml` starts one"
-_HEADER = ("trial", "stage", "cell", "seed", "state", "epoch", "final", "best", "attempts")
+_COLUMNS = (
+    *(Column("trial"), Column("stage", is_name=True, goes=4), Column("cell", is_name=True), Column("seed", goes=3)),
+    *(Column("state", is_left=True), Column("epoch"), Column("final", goes=2), Column("best")),
+    Column("attempts", goes=1),
+)
 _TABLE_ROWS = 100
 """A terminal shows no more trials than these of all its studies, unless asked to."""
+_LINES_AROUND = 4
+"""Of a table: its head, the line below that, what is said of rows that are left out, and the cursor's."""
 
 
 # ---- for programs
@@ -115,7 +122,7 @@ def _heading(standing: StudyStanding) -> str:
 
 def as_text(standing: StudyStanding) -> str:
     """The study as aligned columns under a heading, for pipes and files."""
-    rows = [_HEADER, *map(_row, standing.trials)]
+    rows = [tuple(column.name for column in _COLUMNS), *map(_row, standing.trials)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
     return "\n".join([_heading(standing), *lines])
@@ -142,33 +149,31 @@ def telling(trials: Sequence[TrialStanding], most: int) -> list[TrialStanding]:
     return sorted(chosen, key=lambda trial: trial.number)
 
 
-def _as_table(standings: Sequence[StudyStanding]) -> RenderableType:
+def _as_table(standings: Sequence[StudyStanding], console: Console, height: int | None = None) -> RenderableType:
+    """The studies for a terminal, of `height` lines where what is above them cannot be seen."""
     from rich.console import Group
-    from rich.markup import escape
-    from rich.table import Table
     from rich.text import Text
 
     # Of several studies those that are done are told in a line.
     told = [standing for standing in standings if len(standings) > 1 and not standing.is_open]
-    most = max(_TABLE_ROWS // max(len(standings) - len(told), 1), 4)
+    tables = max(len(standings) - len(told), 1)
+    most = max(_TABLE_ROWS // tables, 4)
+    if height is not None:
+        lines = sum(len(Text(_heading(standing)).wrap(console, console.width)) for standing in standings)
+        most = min(most, max((height - lines) // tables - _LINES_AROUND, 1))
     colours = {"completed": "green", "running": "cyan", "waiting": "dim", "paused": "yellow", "failed": "bold red"}
     parts: list[RenderableType] = []
     for standing in standings:
+        parts.append(Text(_heading(standing)))
         if standing in told:
-            parts.append(Text(_heading(standing)))
             continue
-        table = Table(title=escape(_heading(standing)), title_justify="left")
-        for name in _HEADER:
-            table.add_column(name, justify="right" if name in ("trial", "seed", "epoch", "attempts") else "left")
         rows = telling(standing.trials, most)
-        for trial in rows:
-            table.add_row(*map(escape, _row(trial)), style=colours.get(_word(trial), ""))
+        styles = [colours.get(_word(trial), "") for trial in rows]
+        parts += [fitted(_COLUMNS, [_row(trial) for trial in rows], console.width, styles), ""]
         if len(rows) < len(standing.trials):
-            table.caption = (
-                f"{len(rows)} of {len(standing.trials)} trials: what runs, failed, ended last, comes next; "
-                "--all shows every one"
-            )
-        parts.append(table)
+            count = f"{len(rows)} of {len(standing.trials)} trials"
+            what = "what runs, failed, ended last, comes next; --all shows every one"
+            parts[-1] = Text(f"{count}: {what}", style="dim italic", no_wrap=True, overflow="ellipsis")
     return Group(*parts)
 
 
@@ -222,13 +227,14 @@ def next_step(standing: StudyStanding) -> str | None:
     failed = [trial.number for trial in standing.trials if trial.outcome is Outcome.FAILED]
     if failed:
         return (
-            f"`posestudy logs {standing.name} {failed[0]}` shows why trial {failed[0]} failed; "
-            "`posestudy launch STUDY.yaml --retry failed` runs such trials again"
+            f"`{next_command('logs', standing.name, str(failed[0]))}` shows why trial {failed[0]} failed; "
+            f"`{next_command('launch', 'STUDY.yaml', '--retry', 'failed')}` runs such trials again"
         )
     if not standing.is_open:
-        return f"report with: posestudy report {standing.name} --out out/{standing.name}"
+        return f"report with: {next_command('report', standing.name, '--out', f'out/{standing.name}')}"
     if not any(trial.state is TrialState.RUNNING for trial in standing.trials):
-        return f"nothing of it runs now; `posestudy launch STUDY.yaml` or `posestudy worker {standing.name}` goes on"
+        launch, worker = next_command("launch", "STUDY.yaml"), next_command("worker", standing.name)
+        return f"nothing of it runs now; `{launch}` or `{worker}` goes on"
     return None
 
 
@@ -243,21 +249,22 @@ def _watch(home: _Home, study: str | None, *, everything: bool) -> None:
     """Show the studies until they are done; outside a terminal first all of them, then a line for each change."""
     standings = home.standings(study)
     live: Live | None = None
-    if sys.stdout.isatty() and not everything:
+    if paints(sys.stdout) and not everything:
         from rich.live import Live as LiveTable
 
         live = LiveTable(auto_refresh=False)
     shown: list[StudyStanding] = []
+    stamp = Stamps()
     with live or nullcontext():
         while True:
             if live is not None:
-                live.update(_as_table(standings), refresh=True)
+                # What does not fit would be cut off at the bottom, with the trials that run.
+                live.update(_as_table(standings, live.console, live.console.height), refresh=True)
             elif not shown:
                 typer.echo(_as_texts(standings) or _NO_STUDY)
             else:
-                stamp = datetime.now().astimezone().strftime("%H:%M:%S")
                 for line in changed(shown, standings):
-                    typer.echo(f"{stamp}  {line}")
+                    typer.echo(f"{stamp()}  {line}")
             # What is piped is read at once.
             sys.stdout.flush()
             shown = standings
@@ -277,7 +284,7 @@ def _say_next(standings: Sequence[StudyStanding]) -> None:
 
 
 def status(
-    study: Annotated[str | None, typer.Argument(metavar="[STUDY]", help="All studies of the home if left out.")] = None,
+    study: Annotated[str | None, typer.Argument(metavar="STUDY", help="All studies of the home if left out.")] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Keep showing it until the study is done.")] = False,
     everything: Annotated[
         bool, typer.Option("--all", help="Every trial, also where a terminal shows the most telling ones.")
@@ -318,7 +325,8 @@ def _print(standings: Sequence[StudyStanding], backlog: Backlog | None, *, every
     elif sys.stdout.isatty() and not everything:
         from rich.console import Console
 
-        Console().print(_as_table(standings))
+        console = Console()
+        console.print(_as_table(standings, console))
         _say_next(standings)
     else:
         typer.echo(_as_texts(standings))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def ui(
-    study: Annotated[str | None, typer.Argument(help="Print the direct link to this study.")] = None,
+    study: Annotated[str | None, typer.Argument(metavar="STUDY", help="Print the direct link to this study.")] = None,
     port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port of the MLflow UI.")] = 5000,
     optuna_port: Annotated[
         int, typer.Option("--optuna-port", min=1, max=65535, help="Port of optuna-dashboard.")
