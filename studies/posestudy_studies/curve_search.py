@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -20,7 +21,7 @@ from posestudy_studies import factors
 from posestudy_studies.curve_model import Array, CurveModel, Kind, Points, time
 from posestudy_studies.designs.base import View
 from posestudy_studies.designs.conditions import holds
-from posestudy_studies.designs.search import Log, Search, Uniform, Whole
+from posestudy_studies.designs.search import Log, Search, Uniform, Whole, choice_text
 from posestudy_studies.failure_model import FailureModel
 from posestudy_studies.training import Schedule
 
@@ -50,6 +51,8 @@ WINDOWS = (1.7, 2.5, 4.0, 10.0, 1.0e9)
 """Ratios of epochs that one mean goes over."""
 FINEST_SHARE = 0.003
 """Of a metric that is a share: what is nearer to 0 or 1 counts as this."""
+_LENGTH = ("epochs", "schedule")
+"""What of a configuration says when its training ends, and with which learning rate."""
 
 
 class Space:
@@ -138,13 +141,18 @@ class _Range:
 
     def code(self, number: float) -> float:
         if self.log:
-            return math.log(max(number, 1e-300) / self.low) / math.log(self.high / self.low)
+            return (math.log(max(number, 1e-300)) - math.log(self.low)) / self._decades
         return (number - self.low) / (self.high - self.low)
 
     def at(self, part: float) -> float:
         if self.log:
-            return float(self.low * (self.high / self.low) ** part)
+            return math.exp(math.log(self.low) + part * self._decades)
         return self.low + part * (self.high - self.low)
+
+    @property
+    def _decades(self) -> float:
+        """The range of the logarithm; the ratio of the ends may be too large for a number."""
+        return math.log(self.high) - math.log(self.low)
 
 
 def _ordered(search: Search) -> list[str]:
@@ -381,7 +389,7 @@ def propose(search: Search, view: View, seed: int, fixed_seed: int, fits: Callab
     """
     random = np.random.default_rng(seed)
     space = Space(search, view.stage.start)
-    asked = sum(bool(trial.optuna.get("distributions")) for trial in view.trials)
+    asked = len({trial.cell_id for trial in view.trials if trial.optuna.get("distributions")})
     known, _ = rows(search, view)
     spread = _spread(space, search.sampler.startup_trials, fixed_seed)
     drawn = [dict(zip(space.factors, random.random(len(space.factors)), strict=True)) for _ in range(CANDIDATES)]
@@ -410,13 +418,18 @@ def _first_that_fits(places: Sequence[Mapping[str, float]], space: Space, fits: 
 
 def _ends(cells: Sequence[Levels], view: View, longest: int) -> tuple[Array, Array]:
     """Times and falls of the learning rate at the ends of cells, by their epochs."""
-    start = view.stage.start
-    every = [int({**start, **cell}["epochs"]) for cell in cells]
-    ends: dict[int, tuple[float, float]] = {}
-    for epochs in every:
-        if epochs not in ends:
-            ends[epochs] = _end({"epochs": epochs, "schedule": start["schedule"]}, longest)
-    when, settled = np.array([ends[epochs] for epochs in every]).T
+    start = {key: view.stage.start[key] for key in _LENGTH}
+    ends: dict[str, tuple[float, float]] = {}
+    every = []
+    for cell in cells:
+        own = {factor: level for factor, level in cell.items() if factor.split(".")[0] in _LENGTH}
+        every.append(choice_text(own))
+        if every[-1] not in ends:
+            config = deepcopy(start)
+            for factor, level in own.items():
+                factors.put(config, factor, level)
+            ends[every[-1]] = _end(config, longest)
+    when, settled = np.array([ends[which] for which in every]).T
     return when, settled
 
 

@@ -203,6 +203,37 @@ def test_the_first_cells_cover_every_level_alike():
     assert {decades.count(d) for d in (-5, -4, -3)} <= {3, 4}
 
 
+def test_the_first_cells_cover_every_level_alike_with_several_seeds_too():
+    search, view = started()
+    asked = []
+    for _ in range(10):
+        levels, _ = decider.ask(search, view)
+        asked.append(levels["model"])
+        grew = grown(search, view, learning, 1)
+        replicate = replace(grew.trials[-1], uid=f"{100 + len(asked):032x}", seed=1, number=100 + len(asked))
+        view = View(replace(grew.snapshot, trials=(*grew.snapshot.trials, replicate)), view.stage)
+    assert asked.count("resnet34") == 5
+
+
+def test_a_range_whose_ends_have_no_ratio_is_searched_between_them():
+    search, view = started(space={"optimizer.weight_decay": {"log": [1e-200, 1e200]}})
+    found = [math.log10(decider.ask(search, view)[0]["optimizer.weight_decay"])]
+    for number in range(5):
+        other = replace(view.snapshot, study=replace(view.snapshot.study, name=f"other{number}"))
+        found.append(math.log10(decider.ask(search, View(other, view.stage))[0]["optimizer.weight_decay"]))
+    assert len({round(value) for value in found}) > 3
+    assert all(-200 < value < 200 for value in found)
+
+
+def test_where_a_cell_ends_is_by_its_own_length_and_schedule():
+    search, view = started(space={"schedule.type": ["step", "cosine"], "epochs": [10, 20]}, cells=4)
+    cells = [{"schedule.type": kind, "epochs": epochs} for kind in ("step", "cosine") for epochs in (10, 20)]
+    when, settled = curve_search._ends(cells, view, 20)
+    assert list(when) == [pytest.approx(time(epochs, 20)) for epochs in (10, 20, 10, 20)]
+    assert list(settled) == [0, 0, 1, 1]
+    assert search.space.keys() == {"schedule.type", "epochs"}
+
+
 def test_a_metric_that_never_moves_is_searched_as_widely_as_by_chance():
     search, view = started()
     view = grown(search, view, lambda _: {2: 0.4, 20: 0.4}, 24)

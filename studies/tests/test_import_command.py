@@ -1,6 +1,7 @@
 """`posestudy import` as a user runs it, on the ledger that `launch` then goes on with."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from posestudy.commands.app import main
 from posestudy.ledger import Ledger
 from posestudy.vocabulary import Direction, Outcome, TrialState
-from posestudy_studies import file
+from posestudy_studies import dataset, file
 from posestudy_studies.advance import advance
 from posestudy_studies.drawn_cats import draw
 from posestudy_studies.imports import matching, staged, standalone
@@ -386,3 +387,91 @@ def test_runs_of_an_exported_study_are_replicates_of_its_cells_in_a_study_of_the
         ("target", "narrow", completed, 0.24),
         ("target", "wide", completed, 0.15),
     ]
+
+
+def old_log(name, scores, seed=None):
+    """A log of MMPose 0.x; `scores` by epoch."""
+    lines = [] if seed is None else [{"env_info": "", "seed": seed, "exp_name": "a.py"}]
+    for epoch in range(1, max(scores) + 1):
+        lines.append({"mode": "train", "epoch": epoch, "iter": 1, "lr": 0.1, "loss": 1 / epoch, "time": 1.0})
+        if epoch in scores:
+            lines.append({"mode": "val", "epoch": epoch, "iter": 2, "lr": 0.1, "AP": scores[epoch]})
+    Path("old").mkdir(exist_ok=True)
+    Path("old", name).write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def test_a_table_names_the_cells_of_logs(place, capsys):
+    old_log("one.log.json", {5: 0.1, 20: 0.1})
+    old_log("two.log.json", {5: 0.3, 20: 0.2}, seed=7)
+    rows_of_logs = "target,0,,old/one.log.json,\ntarget,1,0,old/two.log.json,\ntarget,2,0,,20: 0.15\n"
+    logs = table(f"stage,label,seed,log,final\n{rows_of_logs}")
+    assert main(["import", logs, "--study", "study.yaml"]) == 0
+    said = capsys.readouterr().out
+    assert "it was trained with seed 7" in said
+    snap = snapshot(place)
+    found = {row[1]: row[2:5] for row in rows(snap) if row[0] == "target"}
+    assert found == {
+        "baseline": (Outcome.COMPLETED, 0.1, 0.1),
+        "narrow": (Outcome.COMPLETED, 0.2, 0.3),
+        "wide": (Outcome.COMPLETED, 0.15, None),
+    }
+    trial = next(trial for trial in snap.trials if trial.final_value == 0.2)
+    assert len([value for value in snap.values if value.trial_uid == trial.uid]) == 20
+    assert trial.source["file"].endswith("old/two.log.json")
+    assert main(["import", logs, "--study", "study.yaml"]) == 0
+    assert [trial.uid for trial in snapshot(place).trials] == [trial.uid for trial in snap.trials]
+    assert main(["import", logs, "--name", "alone"]) == 0
+    assert {row[1]: row[3] for row in rows(snapshot(place, "alone"))} == {"0": 0.1, "1": 0.2, "2": 0.15}
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("old/none.log.json,", "'old/none.log.json', which is not there"),
+        ("old/one.log.json,20: 0.1", "expected nothing beside a log, which says it"),
+        ("old/one.log.json,\ntarget,1,old/one.log.json,", "again (first in results.csv:2)"),
+        ("old,", "'old' with 2 runs, expected the log of one run"),
+    ],
+)
+def test_a_log_of_a_table_that_is_none_is_told_with_its_line(place, capsys, row, said):
+    old_log("one.log.json", {20: 0.1})
+    old_log("two.log.json", {20: 0.1})
+    assert main(["import", table(f"stage,label,log,final\ntarget,0,{row}\n"), "--study", "study.yaml"]) == 2
+    told = capsys.readouterr().err
+    assert said in told
+    assert "results.csv:" in told
+
+
+def test_a_log_that_breaks_off_leaves_its_cell_to_be_trained(place, capsys):
+    old_log("one.log.json", {20: 0.1})
+    exported_run("narrow", {5: 0.1})
+    of_run = "cluster/trials/target/narrow/seed_0/work_dirs"
+    logs = table(f"stage,label,log\ntarget,0,old/one.log.json\ntarget,1,{of_run}\n")
+    assert main(["import", logs, "--study", "study.yaml"]) == 1
+    assert "left out: results.csv:3: the log ends in epoch 5 of 20" in capsys.readouterr().out
+    assert [row[1] for row in rows(snapshot(place)) if row[2]] == ["baseline"]
+
+
+def test_a_search_begins_with_what_imported_logs_say(place):
+    """Logs that a table gives a cell have a configuration, which a search may have asked for."""
+    draw(place / "cats", train=4, val=2, seed=1)
+    old_log("one.log.json", {20: 0.1})
+    old_log("two.log.json", {20: 0.2})
+    logs = table("stage,label,log\ntarget,1,old/one.log.json\ntarget,2,old/two.log.json\n")
+    assert main(["import", logs, "--study", "study.yaml"]) == 0
+    search = "  - name: find\n    design: search\n    space: {sigma: {uniform: [0.5, 4]}}\n    cells: 3\n"
+    search += "    warm_start: [small]\n    include_baseline: false\n"
+    head, rest = STUDY.split("stages:\n")
+    Path("next.yaml").write_text(f"{head.replace('small', 'next')}stages:\n{search}{rest[rest.index('replicates') :]}")
+    ledger = open_ledger(place)
+    try:
+        study = dataset.sealed(file.load(Path("next.yaml")))
+        record = ledger.put_study("next", study.model_dump(mode="json"), "")
+        for _ in range(2):
+            elsewhere = (ledger.snapshot("small"),)
+            ledger.apply(record.id, advance(replace(ledger.snapshot("next"), elsewhere=elsewhere)))
+        asked = [trial.optuna for trial in ledger.snapshot("next").trials if trial.optuna]
+    finally:
+        ledger.close()
+    known = asked[0]["warm_start"]["known"]
+    assert [(row["params"], row["value"]) for row in known] == [({"sigma": 1.0}, 0.1), ({"sigma": 3.0}, 0.2)]

@@ -86,7 +86,7 @@ def test_every_mistake_has_its_line_and_column(tmp_path):
         ("stage,label,final,final", "the column 'final' again"),
         ("label,final", "no column 'stage'"),
         ("stage,final", "no column 'cell' or 'label'"),
-        ("stage,label", "no column 'final' or 'outcome'"),
+        ("stage,label", "no column 'final', 'outcome' or 'log'"),
     ],
 )
 def test_a_wrong_first_line_is_told(tmp_path, header, found):

@@ -69,13 +69,13 @@ def import_results(
 def _into_study(ledger: Ledger, path: Path, files: Sequence[Path], sets: Sequence[str]) -> int:
     """Import tables, and runs of the exported study, into a study; returns how many results were left out."""
     from posestudy_studies import file
-    from posestudy_studies.imports import exported_runs, matching, staged
+    from posestudy_studies.imports import exported_runs, logged_rows, matching, staged
 
     loaded = file.load(path, sets)
-    rows = matching.entries([f for f in files if _is_table(f)])
-    runs, left_out = exported_runs.entries([f for f in files if not _is_table(f)], loaded.metric)
+    rows, left_out = logged_rows.filled(matching.entries([f for f in files if _is_table(f)]), loaded.metric)
+    runs, cut_off = exported_runs.entries([f for f in files if not _is_table(f)], loaded.metric)
     done = staged.import_table(ledger, loaded, path.read_text(encoding="utf-8"), [*rows, *runs])
-    done.left_out = [*left_out, *done.left_out]
+    done.left_out = [*left_out, *cut_off, *done.left_out]
     for title, lines in (
         ("note", done.notes),
         ("remark", done.remarks),
@@ -95,7 +95,7 @@ def _into_study(ledger: Ledger, path: Path, files: Sequence[Path], sets: Sequenc
 def _alone(ledger: Ledger, name: str, metric: str, files: Sequence[Path], sets: Sequence[str] | None) -> int:
     from posestudy.vocabulary import METRICS
     from posestudy_studies.fields import NAME_RULE, is_name
-    from posestudy_studies.imports import log_files, matching, standalone
+    from posestudy_studies.imports import log_files, logged_rows, matching, standalone
 
     if sets:
         raise PoseStudyError("--set changes a study file, so it goes with --study")
@@ -104,7 +104,9 @@ def _alone(ledger: Ledger, name: str, metric: str, files: Sequence[Path], sets: 
     if metric not in METRICS:
         expected = f"one of {', '.join(METRICS)}"
         raise InputError([Problem("--metric", 0, 0, "", repr(metric), expected, nearest(metric, METRICS))])
-    rows = matching.entries([f for f in files if _is_table(f)])
+    rows, left_out = logged_rows.filled(matching.entries([f for f in files if _is_table(f)]), metric)
+    for line in left_out:
+        typer.echo(f"left out: {line}")
     stages = standalone.tabled_stages(rows, metric)
     logs = [run for f in files if not _is_table(f) for run in log_files.runs(f)]
     logged = standalone.logged_stages(logs, metric)
@@ -122,7 +124,7 @@ def _alone(ledger: Ledger, name: str, metric: str, files: Sequence[Path], sets: 
         typer.echo(f"study '{name}' holds just these results already")
     typer.echo(f"study '{name}' holds {count} imported results, {whole} of completed trainings")
     typer.echo(f"report with: {next_command('report', name, '--out', f'out/{name}')}")
-    return 0
+    return len(left_out)
 
 
 def _is_table(file: Path) -> bool:

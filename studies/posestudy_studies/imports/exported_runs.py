@@ -9,9 +9,10 @@ from posestudy.errors import InputError, Problem
 from posestudy.vocabulary import Outcome
 from posestudy_studies.imports import log_files
 from posestudy_studies.imports.log_files import LogSource, Place
+from posestudy_studies.imports.logged_rows import logged_entry
 from posestudy_studies.imports.matching import Entry
 from posestudy_studies.imports.results_csv import ResultRow
-from posestudy_studies.imports.standalone import logged_result, no_metric
+from posestudy_studies.imports.standalone import no_metric
 
 
 def entries(paths: Sequence[Path], metric: str) -> tuple[list[Entry], list[str]]:
@@ -28,7 +29,7 @@ def entries(paths: Sequence[Path], metric: str) -> tuple[list[Entry], list[str]]
     for log in (run for path in paths for run in log_files.runs(path)):
         if log.place is None:
             expected = "a run of an exported study, in STAGE/CELL/seed_N/work_dirs"
-            hint = "--name NAME makes a study of other logs"
+            hint = "--name NAME makes a study of other logs; a table with the column log says which cells they are of"
             problems.append(Problem(str(log.file), 0, 0, "", "a log that names no cell", expected, hint))
         elif not log.run.scores(metric):
             problems.append(no_metric(log, metric))
@@ -39,26 +40,11 @@ def entries(paths: Sequence[Path], metric: str) -> tuple[list[Entry], list[str]]
         else:
             if log.place in found:
                 left.append(f"{found[log.place].file}: a later run of the same replicate stands.")
-            found[log.place] = _entry(log, log.place, metric)
+            found[log.place] = logged_entry(log, _row(log.place), metric)
     if problems:
         raise InputError(problems)
     return list(found.values()), left
 
 
-def _entry(log: LogSource, place: Place, metric: str) -> Entry:
-    result = logged_result(log, metric)
-    row = ResultRow(
-        line=0,
-        stage=place.stage,
-        cell=place.cell,
-        label="",
-        seed=place.seed,
-        outcome=result.outcome,
-        final=result.final_value,
-        final_epoch=result.final_epoch,
-        best=result.best_value,
-        best_epoch=result.best_epoch,
-        peak_memory_mb=result.peak_memory_mb,
-        note="",
-    )
-    return Entry(str(log.file), log.sha256, row, result)
+def _row(place: Place) -> ResultRow:
+    return ResultRow(0, place.stage, place.cell, "", place.seed, Outcome.COMPLETED, None, None, None, None, None, "")

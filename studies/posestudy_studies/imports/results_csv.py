@@ -16,7 +16,7 @@ from posestudy.vocabulary import Outcome
 
 COLUMNS: Final = (
     "stage", "cell", "label", "seed", "outcome", "final", "final_epoch", "best", "best_epoch", "peak_memory_mb",
-    "note", "from",
+    "note", "from", "log",
 )  # fmt: skip
 MAX_BYTES: Final = 64 << 20
 MAX_NAME: Final = 200
@@ -52,11 +52,12 @@ class ResultRow:
         cell, label: the cell's name and its row label; one of them may be empty, not both.
         seed: None: not stated.
         final, best: the metric at the last epoch and at the best evaluated one, in the metric's unit; None: not stated.
-            `completed` rows have a `final`.
+            `completed` rows have a `final`, or a `log`.
         final_epoch, best_epoch: counted from 1; None: not stated.
         peak_memory_mb: MiB.
         note: text, shown and not interpreted.
         start: cell or label of the row that this one was built on, as the column `from` says; empty: not stated.
+        log: the log or work dir that says the results, which the row then does not; empty: none.
     """
 
     line: int
@@ -72,6 +73,7 @@ class ResultRow:
     peak_memory_mb: float | None
     note: str
     start: str = ""
+    log: str = ""
 
     @property
     def shown(self) -> str:
@@ -155,8 +157,8 @@ def _header_problems(file: str, header: list[str]) -> list[Problem]:
         found.append(Problem(file, 1, 1, "", "no column 'stage'", "the stage of each row"))
     if "cell" not in header and "label" not in header:
         found.append(Problem(file, 1, 1, "", "no column 'cell' or 'label'", "what tells the row in its stage"))
-    if "final" not in header and "outcome" not in header:
-        found.append(Problem(file, 1, 1, "", "no column 'final' or 'outcome'", "what came out"))
+    if not {"final", "outcome", "log"} & set(header):
+        found.append(Problem(file, 1, 1, "", "no column 'final', 'outcome' or 'log'", "what came out"))
     return found
 
 
@@ -196,6 +198,8 @@ class _Row:
                 self._wrong(column, f"{len(self._word(column))} characters", f"at most {MAX_NAME}")
         if not cell and not label:
             self._wrong("cell" if "cell" in self._fields else "label", "nothing", "the cell or the label of the row")
+        if self._word("log"):
+            return self._logged(stage, cell, label)
         told = self._outcome("final")
         final, final_epoch = (None, self._whole("final_epoch")) if told else self._score("final")
         best, best_epoch = self._score("best")
@@ -212,6 +216,19 @@ class _Row:
         note, start = self._fields.get("note", ""), self._word("from")
         return ResultRow(
             self._line, stage, cell, label, seed, outcome, final, final_epoch, best, best_epoch, memory, note, start
+        )
+
+    def _logged(self, stage: str, cell: str, label: str) -> ResultRow | None:
+        """A row whose results are in a log."""
+        for column in ("outcome", "final", "final_epoch", "best", "best_epoch", "peak_memory_mb"):
+            if self._word(column).lower() not in _NOTHING:
+                self._wrong(column, _shown(self._word(column)), "nothing beside a log, which says it")
+        seed, note, start = self._whole("seed", least=0), self._fields.get("note", ""), self._word("from")
+        if self.problems:
+            return None
+        nothing = (None, None, None, None, None)
+        return ResultRow(
+            self._line, stage, cell, label, seed, Outcome.COMPLETED, *nothing, note, start, self._word("log")
         )
 
     def _agreed(self, stated: Outcome | None, told: Outcome | None, final: float | None) -> Outcome | None:
