@@ -8,7 +8,7 @@ from pathlib import Path
 from posestudy.errors import InputError, Problem
 from posestudy.vocabulary import Outcome
 from posestudy_studies.imports import log_files
-from posestudy_studies.imports.log_files import LogSource, Place
+from posestudy_studies.imports.log_files import Place
 from posestudy_studies.imports.logged_rows import logged_entry
 from posestudy_studies.imports.matching import Entry
 from posestudy_studies.imports.results_csv import ResultRow
