@@ -54,6 +54,10 @@ def report(
         from posestudy_reports.published import publish
 
         typer.echo(f"report: {publish(study, out, paths, Settings.resolve())}")
+    # The last line, below dozens of files.
+    to_read = (path for name in ("report.pdf", "report.html", "report.md") for path in paths if path == out / name)
+    if (first := next(to_read, None)) is not None:
+        typer.echo(f"read first: {first}")
 
 
 def demo(

@@ -51,6 +51,7 @@ def test_it_writes_every_format_and_says_what_is_open(study_home, capsys):
     }  # fmt: skip
     printed = capsys.readouterr().out
     assert "still open: Trial 2 waiting for a worker." in printed
+    assert printed.splitlines()[-1] == f"read first: {study_home / 'out' / 'report.pdf'}"
     assert "2: 0.250" in (study_home / "out" / "report.md").read_text()
 
 
@@ -62,8 +63,9 @@ def test_again_gives_the_same_bytes(study_home):
             assert path.read_bytes() == (study_home / "b" / path.relative_to(study_home / "a")).read_bytes(), path.name
 
 
-def test_only_the_formats_asked_for(study_home):
+def test_only_the_formats_asked_for(study_home, capsys):
     assert main(["report", "cats", "--out", str(study_home / "out"), "--format", "csv"]) == 0
+    assert "read first" not in capsys.readouterr().out
     assert {p.suffix for p in (study_home / "out").rglob("*") if p.is_file()} == {".csv"}
 
 
