@@ -171,7 +171,16 @@ def _end_of_pauses(study: Study, view: View) -> list[Change]:
     """The end of what pauses in a stage where nothing runs and nobody passes a rung."""
     if promoted := asha.last_promotion(study.stages[view.stage.ordinal], view):
         return _promoted(promoted)
+    if view.stage.state == "open" and (seeds := _paused_of_the_carried(study, view)):
+        return _promoted(seeds)
     return [EndPaused(view.stage.id, view.stage.version, study.metric, METRICS[study.metric].direction)]
+
+
+def _paused_of_the_carried(study: Study, view: View) -> list[TrialRecord]:
+    """What pauses of the cell that the stage would carry now: none is carried by its luckiest seeds alone."""
+    name = carried_name(study, view)
+    mine = {cell.id for cell in view.cells if cell.name == name}
+    return [t for t in view.trials if t.cell_id in mine and t.state is TrialState.PAUSED]
 
 
 def _promoted(trials: Sequence[TrialRecord]) -> list[Change]:

@@ -165,6 +165,21 @@ def test_a_search_of_few_cells_ends_with_one_that_is_trained_to_its_end():
     assert played.stages[0].carried == "sample_002"
 
 
+def test_no_cell_is_carried_by_its_lucky_seed():
+    def results(stage, cell, seed):
+        del stage
+        value = {"sample_001": (0.9, 0.1), "sample_002": (0.8, 0.7)}.get(cell.name, (0.2, 0.2))[seed]
+        return {epoch: (value if cell.levels else 0.0) + epoch / 1000 for epoch in (5, 10, 15, 20)}
+
+    document = study().model_dump(mode="json") | {"replicates": {"seeds": [0, 1]}}
+    played = Rehearsal(Study.model_validate(document)).train(results)
+    names = {cell.id: cell.name for cell in played.cells}
+    trained = {(names[t.cell_id], t.seed) for t in played.trials if t.outcome is Outcome.COMPLETED and t.optuna}
+    assert {("sample_001", 0), ("sample_001", 1), ("sample_002", 0), ("sample_002", 1)} <= trained
+    assert played.stages[0].carried == "sample_002"
+    assert "(mean of 2 of 2 seeds)" in played.stages[0].carried_because
+
+
 def test_a_paused_trial_goes_on_before_another_cell_is_asked_for():
     rehearsal = Rehearsal(study())
     rehearsal.train(curves([0.5, 0.4, 0.3, *[0.1] * 6]))
@@ -363,6 +378,7 @@ def test_every_search_ends_and_halves(values, workers, reduction, min_epochs, ev
 
     assert played.study.state == "closed"
     assert all(trial.state is TrialState.DONE for trial in played.trials)
+    names = {cell.id: cell.name for cell in played.cells}
     searched = [trial for trial in played.trials if trial.optuna]
     assert len(searched) == len(values) * len(seeds)
     assert any(trial.outcome is Outcome.COMPLETED for trial in searched)
@@ -374,6 +390,10 @@ def test_every_search_ends_and_halves(values, workers, reduction, min_epochs, ev
         assert (trial.outcome is Outcome.COMPLETED) == (trial.ckpt_epoch == 20)
         stops = {min(20, math.ceil(rung / every) * every) for rung in rules.rungs(20)} | {20}
         assert trial.ckpt_epoch in stops
+
+    # What is carried is so with all of its seeds.
+    carried = [trial for trial in searched if names[trial.cell_id] == played.stages[0].carried]
+    assert all(trial.outcome is Outcome.COMPLETED for trial in carried)
 
     # Whoever is among the best at a rung has gone on from it: the search leaves none of them behind.
     among = list(asha.contenders(View(played, played.stages[0])).values())
