@@ -253,7 +253,9 @@ def test_two_trials_of_several_processes_may_train_on_one_machine(study: Path, t
     study.write_text(study.read_text().replace("batch_size: 4", "batch_size: 4\n  gpus: 2"))
     assert export(home, study, tmp_path / "out") == 0
     (tmp_path / "out" / "tools" / "train.py").write_text(
-        "import os, torch.distributed as d\nd.init_process_group('gloo')\nd.barrier()\nprint('met', d.get_rank())\n"
+        "import os, torch.distributed as d\nd.init_process_group('gloo')\nd.barrier()\n"
+        # In one piece, not among what the other process writes.
+        "os.write(1, f'met {d.get_rank()}\\n'.encode())\n"
     )
     with socket.socket() as other:
         # The port that torch takes where it is told nothing; here somebody has it already.
