@@ -77,6 +77,7 @@ def test_nothing_is_lost_on_postgresql(postgres_url: str) -> None:
 
 @needs_compiler
 @pytest.mark.slow
+@pytest.mark.timeout(2100)
 @pytest.mark.parametrize(
     ("mistake", "victims", "words"),
     [
@@ -93,6 +94,7 @@ def test_a_planted_mistake_is_found(mistake: str, victims: str, words: str) -> N
         told.append(done.stdout + done.stderr)
         if done.returncode == 0:
             break
+    assert done.returncode == 0, told
     assert re.search(words, told[-1]), told
 
 

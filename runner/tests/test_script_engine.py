@@ -262,11 +262,12 @@ def test_a_job_whose_launch_ended_while_it_was_submitted_is_told_of(
 def test_a_submit_command_that_does_not_end_leaves_a_job_in_doubt(
     tmp_path: Path, home: Home, sqlite_ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(script_engine, "SUBMIT_LIMIT_S", 0.5)
     standin = Standin(home, sqlite_ledger, {"a": {}})
     file = template(tmp_path, "{command}")
     hangs = Cluster(template=str(file), submit="sh -c 'exec sleep 60' {job}")
-    with pytest.raises(PoseStudyError, match="whether the job is queued is not known"):
+    doubt = pytest.raises(PoseStudyError, match="whether the job is queued is not known")
+    with monkeypatch.context() as patched, doubt:
+        patched.setattr(script_engine, "SUBMIT_LIMIT_S", 0.5)
         engine("script")(placed(standin, hangs, io.StringIO()))
     told = io.StringIO()
     engine("script")(placed(standin, Cluster(template=str(file), submit="true {job}"), told))

@@ -298,8 +298,7 @@ def _unknown_factors(probe: Probe) -> list[Mistake]:
 def _applied(probe: Probe, start: starts.Start) -> list[Mistake]:
     """What pydantic says of the levels on `start`, told at the level that causes it."""
     config = start.training.model_dump(mode="json")
-    for factor, level in probe.levels.items():
-        factors.put(config, factor, level)
+    factors.put_all(config, probe.levels)
     try:
         Training.model_validate(config)
     except ValidationError as error:

@@ -426,8 +426,7 @@ def _ends(cells: Sequence[Levels], view: View, longest: int) -> tuple[Array, Arr
         every.append(choice_text(own))
         if every[-1] not in ends:
             config = deepcopy(start)
-            for factor, level in own.items():
-                factors.put(config, factor, level)
+            factors.put_all(config, own)
             ends[every[-1]] = _end(config, longest)
     when, settled = np.array([ends[which] for which in every]).T
     return when, settled

@@ -50,6 +50,12 @@ def put(config: Json, factor: str, level: Any) -> None:
     config[last] = deepcopy(level)
 
 
+def put_all(config: Json, levels: Mapping[str, Any]) -> None:
+    """Set every factor of `levels`, groups before their members: `codec` after `codec.kernel_size` would undo it."""
+    for factor in sorted(levels, key=lambda factor: factor.count(".")):
+        put(config, factor, levels[factor])
+
+
 def get(config: Mapping[str, Any], factor: str) -> Any:
     """The level of `factor` in the nested `config`; None where a group on the way is missing or off."""
     at: Any = config
@@ -94,8 +100,7 @@ def apply(training: Training, levels: Mapping[str, Any]) -> Training:
             meet what an earlier stage carries.
     """
     config = training.model_dump(mode="json")
-    for factor, level in levels.items():
-        put(config, factor, level)
+    put_all(config, levels)
     try:
         return Training.model_validate(config)
     except ValidationError as error:

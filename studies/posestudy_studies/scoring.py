@@ -127,9 +127,7 @@ def _looks(levels: Mapping[str, Any]) -> bool:
 def _changed(study: Study, levels: Mapping[str, Any]) -> Evaluation:
     """The evaluation of a cell that sets `levels` on the baseline."""
     config = {"evaluation": study.baseline.evaluation.model_dump(mode="json")}
-    for factor, level in levels.items():
-        if factor.partition(".")[0] == "evaluation":
-            factors.put(config, factor, level)
+    factors.put_all(config, {f: level for f, level in levels.items() if f.partition(".")[0] == "evaluation"})
     return study.evaluation.changed(EvaluationChange.model_validate(config["evaluation"]))
 
 

@@ -7,6 +7,7 @@ import pytest
 from posestudy.ledger.records import KnownResult
 from posestudy.vocabulary import Outcome
 from posestudy_studies import check, remedies
+from posestudy_studies.cells import new_cell
 from posestudy_studies.designs.base import Proposal
 from posestudy_studies.designs.contract import played, stage_view, study_with
 from posestudy_studies.rehearsal import Rehearsal
@@ -99,6 +100,28 @@ def test_a_condition_looks_at_the_row_and_else_at_what_the_stage_starts_from():
     ]
     mixed = study_with(grid, {"amp": True})
     assert all("backbone.zero_init_residual" in p.levels for p in mixed.stages[0].opening(mixed.baseline))
+
+
+@pytest.mark.parametrize("member_first", [True, False])
+def test_a_member_stands_whatever_its_place_before_or_behind_its_group(member_first):
+    factors = {"codec.kernel_size": [5, 7], "codec": ["megvii"]}
+    factors = factors if member_first else dict(reversed(factors.items()))
+    study = study_with(stage("grid", factors=factors, include_baseline=False))
+    cells = [new_cell(study, study.baseline, p, (0,)) for p in study.stages[0].opening(study.baseline)]
+    assert [cell.config["codec"]["kernel_size"] for cell in cells] == [5, 7]
+
+
+def test_a_condition_on_part_of_what_is_set_as_a_whole_is_told():
+    factors = {
+        "optimizer": [{"type": "Adam", "lr": 0.001}, {"type": "SGD", "lr": 0.01}],
+        "sigma": {"levels": [1.0, 2.0], "when": {"optimizer.type": "SGD"}},
+    }
+    [line] = complaints(stage("grid", factors=factors))
+    assert line.startswith(
+        "0.factors.sigma.when.optimizer.type: found 'optimizer.type', while the stage sets 'optimizer'"
+    )
+    factors["sigma"]["when"] = {"optimizer": "SGD"}
+    assert complaints(stage("grid", factors=factors)) == []
 
 
 def test_rows_of_a_grid_have_the_authors_words():

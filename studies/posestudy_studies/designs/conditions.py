@@ -60,6 +60,10 @@ def condition_mistakes(
         elif other not in factors.known():
             hint = nearest(other, factors.known())
             wrong.append(Mistake((*path, other), f"unknown factor '{other}'", "a factor", hint, at_key=True))
+        elif other not in levels and (group := next((f for f in levels if other.startswith(f"{f}.")), None)):
+            found = f"'{other}', while the stage sets '{group}' as a whole"
+            expected = f"a condition on '{group}', as {{{group}: NAME}} with the `type` of a level"
+            wrong.append(Mistake((*path, other), found, expected, at_key=True))
         else:
             wrong += _never((*path, other), other, wanted, levels.get(other))
     return wrong
