@@ -61,11 +61,15 @@ class JournalWriter:
     def __init__(self, path: Path) -> None:
         make_folder(path.parent)
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        with os.fdopen(os.dup(self._descriptor), "rb") as stream:
-            _, self._size = _parse(stream.read())
-        os.ftruncate(self._descriptor, self._size)
-        os.fsync(self._descriptor)
-        sync_folder(path.parent)
+        try:
+            with os.fdopen(os.dup(self._descriptor), "rb") as stream:
+                _, self._size = _parse(stream.read())
+            os.ftruncate(self._descriptor, self._size)
+            os.fsync(self._descriptor)
+            sync_folder(path.parent)
+        except OSError:
+            os.close(self._descriptor)
+            raise
 
     def append(self, entry: Mapping[str, Any]) -> None:
         """Write one JSON object and return once it is on the disk.

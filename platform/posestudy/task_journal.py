@@ -54,7 +54,8 @@ def waiting_for_launch(ledger: Ledger, home: Home, name: str | None = None) -> I
         if study.state != "open" or not any(home.task_journal(study.name, 0, 0).parent.glob("*.task")):
             continue
         if all(trial.state is TrialState.DONE for trial in ledger.snapshot(study.name, values=False).trials):
-            yield f"all trials of '{study.name}' that are known so far are done: launch it again for what follows"
+            known = f"all trials of '{study.name}' that are known so far are done"
+            yield f"{known}: launch it again, which begins what follows or closes the study"
 
 
 def first_fence(trial: TrialRecord) -> int:

@@ -251,7 +251,7 @@ class Attempt:
         self._process.kill()
         with suppress(LedgerUnavailableError):
             if self._ledger.cancelled(self._claim.trial.uid, self._order.fence):
-                self._taken = "cancelled by the user"
+                self._taken = "cancelled by the user, or by an edit of the study file"
 
     def _keep_as_history(self) -> None:
         """What the attempt measured and nobody waits for any more."""

@@ -134,10 +134,12 @@ def told_of_held(snapshot: Snapshot) -> Iterator[str]:
     name, held = snapshot.study.name, [trial.number for trial in snapshot.trials if task_journal.is_held(trial)]
     if held:
         numbers = ", ".join(map(str, held[:MOST_HELD])) + (", ..." if len(held) > MOST_HELD else "")
+        cancel = next_command("cancel", name, "--trial", str(held[0]))
+        again = next_command("launch", "STUDY.yaml", "--retry", "cancelled")
         yield (
             f"held for tasks of Slurm that reach no database, and not for other workers: trial {numbers}; "
-            f"launch again once `posestudy sync {name}` has collected them, or take one back with "
-            f"`posestudy cancel {name} --trial {held[0]}` and `launch --retry cancelled`"
+            f"launch again once `{next_command('sync', name)}` has collected them, or take one back with "
+            f"`{cancel}` and `{again}`"
         )
 
 

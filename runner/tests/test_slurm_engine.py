@@ -26,7 +26,7 @@ from posestudy.errors import MissingPieceError, PoseStudyError
 from posestudy.home import Home
 from posestudy.ledger import Ledger
 from posestudy.ledger.records import Snapshot
-from posestudy.task_journal import collect
+from posestudy.task_journal import collect, read
 from posestudy.vocabulary import AttemptEnd, Direction, Outcome, TrialState
 from posestudy_runner import image_cache
 from posestudy_runner.context import PoolOptions
@@ -333,11 +333,14 @@ def test_a_launch_within_a_job_submits_tasks_of_their_own(
 def test_an_edit_and_a_cancel_take_trials_back_from_tasks_without_a_database(
     at_slurm: Slurm, cats: Path, home: Home, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    file = written(tmp_path, "edited", cats, "slow1", "slow2", cluster="database: false, signal_s: 30")
+    file = written(tmp_path, "edited", cats, "lasting1", "lasting2", cluster="database: false, signal_s: 30")
+    # Long enough that one of the two may start much later than the other.
+    file.write_text(file.read_text().replace("epochs: 3", "epochs: 12"))
     assert slurm_standin.launch(file, home.root) == 0
     tasks = sorted(at_slurm.queue())
-    until(lambda: all(home.attempt("edited", number, 1).checkpoint(1).exists() for number in (1, 2)))
-    file.write_text(file.read_text().replace("slow2: {sigma: 1.6}", "quick2: {sigma: 1.7}"))
+    journals = [home.task_journal("edited", number, 1) for number in (1, 2)]
+    until(lambda: all(any(frame["call"] == "record_epoch" for frame in read(path)) for path in journals))
+    file.write_text(file.read_text().replace("lasting2: {sigma: 1.6}", "lasting3: {sigma: 1.7}"))
     capfd.readouterr()
     assert slurm_standin.launch(file, home.root) == 0
     said = " ".join(capfd.readouterr().out.split())
@@ -350,7 +353,7 @@ def test_an_edit_and_a_cancel_take_trials_back_from_tasks_without_a_database(
     assert {trial.number: trial.outcome for trial in found.trials} == {1: Outcome.COMPLETED, 3: Outcome.CANCELLED}
     first, *_, last = home.attempts("edited", 1)[::-1]
     assert int((last.folder / "from_epoch").read_text()) >= 1, "what the first task had trained was trained again"
-    assert not first.checkpoint(3).exists(), "the first task trained on"
+    assert not first.checkpoint(12).exists(), "the first task trained on"
 
 
 @pytest.mark.slow
@@ -389,6 +392,61 @@ def test_a_refused_job_holds_no_trial(cats: Path, home: Home, tmp_path: Path, at
         slurm_standin.launch(file, home.root)
     (trial,) = snapshot(f"sqlite:///{home.database}", "refused").trials
     assert (trial.state, trial.owner) == (TrialState.WAITING, None)
+
+
+IMPATIENT = """#!/bin/sh
+# A Slurm of arrays of one task, which takes {most} of them: of `scontrol show config` and `sbatch` the rest is true.
+case "$(basename "$0") $*" in
+"scontrol show config") {config};;
+sbatch*) echo >> {folder}/asked; [ $(wc -l < {folder}/asked) -le {most} ] || {{ echo "no more" >&2; exit 1; }};;
+esac
+PATH={path} exec "$(basename "$0")" "$@"
+"""
+
+
+@pytest.mark.parametrize(
+    ("config", "most", "error"),
+    [("echo MaxArraySize = 1; exit", 1, "sbatch refused the job"), ("exit 3", 9, "show config` ended with 3")],
+)
+def test_what_was_submitted_before_a_refusal_is_told_and_the_rest_is_not_held(
+    cats: Path, home: Home, tmp_path: Path, at_slurm: Slurm, monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str], config: str, most: int, error: str,
+) -> None:  # fmt: skip
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    script = IMPATIENT.format(most=most, config=config, folder=tmp_path, path=shlex.quote(os.environ["PATH"]))
+    for name in ("sbatch", "scontrol"):
+        (programs / name).write_text(script)
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    file = written(tmp_path, "halfway", cats, "one", "two", cluster="database: false, options: [--hold]")
+    with pytest.raises(PoseStudyError, match=error):
+        slurm_standin.launch(file, home.root)
+    states = [trial.state for trial in snapshot(f"sqlite:///{home.database}", "halfway").trials]
+    jobs = [name.partition("_")[0] for name in at_slurm.queue()]
+    said = " ".join(capfd.readouterr().out.split())
+    if jobs:
+        at_slurm.call("scancel", *jobs)
+        empty(at_slurm)
+    if most == 1:
+        assert states == [TrialState.RUNNING, TrialState.WAITING]
+        assert f"submitted job {jobs[0]} before this went wrong, and no more" in said
+    else:
+        assert (states, jobs) == ([TrialState.WAITING] * 2, [])
+
+
+@pytest.mark.parametrize(("code", "asks"), [(0, 0), (1, 0), (75, 1)])
+def test_a_job_ends_as_its_task_did(tmp_path: Path, code: int, asks: int) -> None:
+    scontrol, asked = tmp_path / "scontrol", tmp_path / "asked"
+    scontrol.write_text(f'#!/bin/sh\necho "$@" >> {asked}\n')
+    scontrol.chmod(0o755)
+    placement = SimpleNamespace(study=SimpleNamespace(study="s"), workers=None)
+    (line,) = parameters(placement, Cluster())["teardown"]
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SLURM_JOB_ID": "8", "SLURM_ARRAY_JOB_ID": "7"}
+    script = f"(exit {code})\n\n# teardown\n{line}"
+    done = subprocess.run(["bash", "-c", script], env={**environment, "SLURM_ARRAY_TASK_ID": "3"}, check=False)
+    assert done.returncode == code
+    assert (asked.read_text().splitlines() if asked.exists() else []) == ["requeue 7_3"] * asks
 
 
 def test_another_engine_tells_of_trials_that_are_held(
@@ -475,11 +533,15 @@ def test_pyxis_starts_the_image_by_options_of_the_step() -> None:
     assert asked["srun_args"] == [
         "--cpus-per-task=4", "--container-image=docker://pose", "--container-mounts=/a:/a,/b:/c",
     ]  # fmt: skip
-    with pytest.raises(PoseStudyError, match="found '-q x', expected an option of sbatch"):
-        parameters(placement, Cluster(options=["-q x"]))
+    for option in ("-q x", "-- ", "--=3"):
+        with pytest.raises(PoseStudyError, match=f"found '{option}', expected an option of sbatch"):
+            parameters(placement, Cluster(options=[option]))
+    more = parameters(placement, Cluster(options=["--exclude node_7", "--comment=a_b c", "--hold"]))
+    told = more["additional_parameters"]
+    assert (told["exclude"], told["comment"], told["hold"]) == ("node_7", "a_b c", True)
 
 
-@pytest.mark.parametrize("option", ["--ntasks=2", "--no-requeue", "--array 0-3", "--output=/tmp/x"])
+@pytest.mark.parametrize("option", ["--ntasks=2", "--no-requeue", "--array 0-3", "--output=/x", "--ntasks_per_node=2"])
 def test_options_that_would_double_or_lose_a_task_are_refused(option: str) -> None:
     placement = SimpleNamespace(study=SimpleNamespace(study="s"), workers=None)
     with pytest.raises(PoseStudyError, match=f"cluster.options: found '{option}', which is not left to the user"):

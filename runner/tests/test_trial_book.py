@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from posestudy import journal
 from posestudy.commands.app import main
 from posestudy.durable import write_text
+from posestudy.errors import LedgerUnavailableError
 from posestudy.home import Home
 from posestudy.ledger import Ledger
 from posestudy.ledger.records import Checkpoint, Claim, TrialRecord
-from posestudy.task_journal import LEASE_S, OWNER, collect, give, take_back_lost, waiting_for_launch
+from posestudy.task_journal import LEASE_S, OWNER, collect, give, read, take_back_lost, waiting_for_launch
 from posestudy.testing import put_small_study
 from posestudy.vocabulary import AttemptEnd, Direction, Outcome, TrialState
 from posestudy_runner.engines.trial_book import STRIDE, TrialBook
@@ -145,6 +147,25 @@ def test_of_two_runs_that_begin_at_once_one_has_the_trial(home: Home, held: Clai
     assert not one.is_done
 
 
+def test_a_disk_that_fails_as_a_run_begins_costs_no_run(
+    home: Home, held: Claim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book = opened(home, held)
+
+    def fails(path: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(journal, "JournalWriter", fails)
+        with pytest.raises(LedgerUnavailableError, match="journal cannot be written"):
+            book.claim("small", "node/1", 60.0)
+    assert not book.is_done
+    trial = begun(book)
+    epoch(book, home, trial, 1)
+    frames = read(home.task_journal("small", 1, held.trial.fence))
+    assert [frame["call"] for frame in frames] == ["claim", "record_epoch"]
+
+
 def test_a_task_whose_trial_was_cancelled_ends(
     home: Home, sqlite_ledger: Ledger, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -185,7 +206,8 @@ def test_whoever_collects_the_last_trial_is_told_what_to_do_next(home: Home, led
     assert not list(waiting_for_launch(ledger, home)), "what is not collected may be anything"
     list(collect(ledger, home))
     assert list(waiting_for_launch(ledger, home)) == [
-        "all trials of 'small' that are known so far are done: launch it again for what follows"
+        "all trials of 'small' that are known so far are done: launch it again, which begins what follows "
+        "or closes the study"
     ]
     ledger.cancel("small", None)
     assert not list(waiting_for_launch(ledger, home)), "the study is closed"

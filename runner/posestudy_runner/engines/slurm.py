@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from posestudy.durable import make_folder
 from posestudy.errors import MissingPieceError, PoseStudyError
 from posestudy.ledger.records import Claim
+from posestudy.next_command import next_command
 from posestudy.printable import printable
 from posestudy.settings import masked
 from posestudy_runner.context import PoolOptions
@@ -51,10 +52,13 @@ _OWN_OPTIONS: Final = frozenset(
 )
 """Options of sbatch that would start a task several times, lose it or keep it from going on."""
 _GO_BACK: Final = (
-    f"[ $? -ne {slurm_task.GOES_BACK} ] || "
-    'scontrol requeue "${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}"'
+    f"code=$?; [ $code -ne {slurm_task.GOES_BACK} ] || "
+    'scontrol requeue "${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}"; exit $code'
 )
-"""Puts a task back into the queue from outside its container, which need not have Slurm's commands."""
+"""Puts a task back into the queue from outside its container, which need not have Slurm's commands.
+
+The script ends as its task did: what a script says last is what Slurm takes for the end of the job.
+"""
 _OF_THE_LAUNCHER: Final = ("projects", "cores", "gpu_reader")
 """Options of a pool that every task finds for itself."""
 
@@ -85,22 +89,35 @@ def run(placement: Placement) -> Ended:
     for line in _told(there):
         say(line)
     claims: list[Claim | None] = []
-    if cluster.database:
-        check_ledger(placement)
-        claims += [None] * ((placement.workers or cluster.array or min(left, MOST_TASKS)) - len(there))
-    else:
-        claims += slurm_alone.reserved(placement, {task.name for task in there})
+    jobs: list[str] = []
+    most = slurm_queue.most_tasks()
+    try:
+        if cluster.database:
+            check_ledger(placement)
+            claims += [None] * ((placement.workers or cluster.array or min(left, MOST_TASKS)) - len(there))
+        else:
+            claims += slurm_alone.reserved(placement, {task.name for task in there})
+        for job in _submitted_in_arrays(submitit, placement, cluster, folder, claims, asked, most):
+            jobs.append(job)
+    except BaseException:
+        if jobs:
+            say(f"{_jobs(jobs)} before this went wrong, and no more; take it back with: scancel {' '.join(jobs)}")
+        slurm_alone.give_back(placement, claims[len(jobs) * most :])
+        raise
     if claims:
-        jobs = list(_submitted_in_arrays(submitit, placement, cluster, folder, claims, asked))
-        one, count = len(jobs) == 1, len(claims)
-        tasks = f"{count} {'task' if count == 1 else 'tasks'}"
-        say(f"submitted {'job' if one else 'jobs'} {', '.join(jobs)} with {tasks}; what they say is in {folder}")
+        count = len(claims)
+        say(f"{_jobs(jobs)} with {count} {'task' if count == 1 else 'tasks'}; what they say is in {folder}")
         say(f"look at it with: squeue --job {','.join(jobs)}; take it back with: scancel {' '.join(jobs)}")
         if cluster.database and not (placement.workers or cluster.array) and _will_grow(placement.study):
             say("a task for each trial that is known now; where later ones are more, --workers N asks for N tasks")
     if not cluster.database:
-        say(f"`posestudy sync {placement.study.study}` collects what tasks have done; launch again for what follows")
+        sync = next_command("sync", placement.study.study)
+        say(f"`{sync}` collects what tasks have done; launch again for what follows")
     return Ended.ELSEWHERE
+
+
+def _jobs(jobs: Sequence[str]) -> str:
+    return f"submitted {'job' if len(jobs) == 1 else 'jobs'} {', '.join(jobs)}"
 
 
 def _will_grow(study: Study) -> bool:
@@ -114,17 +131,17 @@ def _submitted_in_arrays(
     folder: Path,
     claims: Sequence[Claim | None],
     asked: dict[str, Any],
+    most: int,
 ) -> Iterator[str]:
-    """Submit a task for each of `claims`, in as many arrays as this Slurm takes them in; the number of each."""
-    most = slurm_queue.most_tasks() if len(claims) > 1 else 1
+    """Submit a task for each of `claims`, in arrays of `most` tasks; the number of each.
+
+    How many run at a time is shared out among the arrays, of which each runs one at least: where there are more arrays
+    than tasks were to run at a time, it is as many as there are arrays.
+    """
     arrays = [claims[begin : begin + most] for begin in range(0, len(claims), most)]
-    at_a_time = max(1, int(asked["array_parallelism"]) // len(arrays))
-    for index, some in enumerate(arrays):
-        try:
-            names = _submit(submitit, placement, cluster, folder, some, {**asked, "array_parallelism": at_a_time})
-        except PoseStudyError:
-            slurm_alone.give_back(placement, claims[index * most :])
-            raise
+    at_a_time = max(1, int(asked["array_parallelism"]) // max(1, len(arrays)))
+    for some in arrays:
+        names = _submit(submitit, placement, cluster, folder, some, {**asked, "array_parallelism": at_a_time})
         slurm_alone.remember(placement, some, names)
         yield names[0].partition("_")[0]
 
@@ -196,15 +213,18 @@ def parameters(placement: Placement, cluster: Cluster) -> dict[str, Any]:
     if cluster.time_s is not None:
         more["time"] = _clock(cluster.time_s)
     for option in cluster.options:
-        name, equals, value = option.removeprefix("--").partition("=")
-        if not option.startswith("--") or not name:
+        # As sbatch reads a line of the script: the value is what follows `=` or spaces.
+        found = re.fullmatch(r"--(\w[\w-]*)(?:(?:=|\s+)(.*))?", option.strip())
+        if found is None:
             raise PoseStudyError(f"cluster.options: found {option!r}, expected an option of sbatch, as --exclude=node7")
-        if name.split()[0] in _OWN_OPTIONS:
+        # As submitit writes it.
+        name = found[1].replace("_", "-")
+        if name in _OWN_OPTIONS:
             raise PoseStudyError(
                 f"cluster.options: found {option!r}, which is not left to the user: every task is one process that "
                 "writes where posestudy looks for it and goes back into the queue by itself; leave it out"
             )
-        more[name] = value if equals else True
+        more[name] = True if found[2] is None else found[2]
     # Since Slurm 22.05 a step does not take over how many cores the job has for a task.
     cores = [] if cluster.cpus is None else [f"--cpus-per-task={cluster.cpus}"]
     return {
@@ -219,7 +239,8 @@ def parameters(placement: Placement, cluster: Cluster) -> dict[str, Any]:
         # 0 would be all of the node's.
         "mem": None if cluster.mem_gb is None else f"{max(1, round(cluster.mem_gb * 1024))}M",
         "setup": cluster.setup or None,
-        "teardown": None if cluster.container is None else [_GO_BACK],
+        # Also without a container: a node need not have Slurm's commands where a task looks for them.
+        "teardown": [_GO_BACK],
         "array_parallelism": (not cluster.database and placement.workers) or cluster.array_parallelism or _NO_LIMIT,
         "stderr_to_stdout": True,
         "wckey": None,

@@ -33,12 +33,14 @@ def check_designs(study: Study) -> None:
 
 
 def give_back(placement: Placement, claims: Sequence[Claim | None]) -> None:
-    """Let others have the trials that were reserved for tasks which Slurm refused."""
-    snapshot = placement.ledger.snapshot(placement.study.study, values=False)
+    """Let others have the trials that were reserved for tasks which could not be submitted."""
     reserved = {claim.trial.uid for claim in claims if claim is not None}
+    if not reserved:
+        return
+    snapshot = placement.ledger.snapshot(placement.study.study, values=False)
     for trial in (trial for trial in snapshot.trials if trial.uid in reserved):
-        if placement.ledger.release(trial.uid, trial.fence, AttemptEnd.PREEMPTED, "not begun: sbatch refused the job"):
-            # It may have taken them all the same, and its answer was lost on the way.
+        if placement.ledger.release(trial.uid, trial.fence, AttemptEnd.PREEMPTED, "not begun: it was not submitted"):
+            # Slurm may have taken them all the same, and its answer was lost on the way.
             take_back(_journal(placement, trial))
 
 

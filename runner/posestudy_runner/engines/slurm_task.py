@@ -40,7 +40,7 @@ from posestudy_studies.spec import Study
 OUTAGE_S: Final = 600.0
 """How long a task that starts waits for a ledger that cannot be reached."""
 GOES_BACK: Final = 75
-"""The exit code by which a task in a container asks its job script to put it back into the queue."""
+"""The exit code by which a task that lacks Slurm's commands asks its job script to put it back into the queue."""
 _RETRY_S: Final = 2.0
 _LOOK_S: Final = 0.5
 _FROM_SLURM: Final = (signal.SIGTERM, signal.SIGUSR1)

@@ -52,6 +52,7 @@ class TrialBook:
             self._end(AttemptEnd.LOST, "the task was killed")
             self._trial = replace(self._trial, state=TrialState.WAITING)
         self._writer: journal.JournalWriter | None = None
+        self._has_made_file = False
 
     def close(self) -> None:
         if self._writer is not None:
@@ -157,15 +158,23 @@ class TrialBook:
         """Begin this run's file; False where another process has, which then has the trial."""
         if self._writer is None:
             path = later_run(self._first, self._run)
-            make_folder(path.parent)
             try:
-                path.open("xb").close()
-            except FileExistsError:
-                self._trial = replace(self._trial, state=TrialState.DONE)
-                return False
+                make_folder(path.parent)
+                if not self._has_made_file and not self._makes(path):
+                    self._trial = replace(self._trial, state=TrialState.DONE)
+                    return False
+                self._writer = journal.JournalWriter(path)
             except OSError as error:
                 raise LedgerUnavailableError(f"the task's journal cannot be written: {error}") from error
-            self._writer = journal.JournalWriter(path)
+        return True
+
+    def _makes(self, path: Path) -> bool:
+        """Make this run's file; False where it is there. What fails later is tried again with the file that is made."""
+        try:
+            with path.open("xb"):
+                self._has_made_file = True
+        except FileExistsError:
+            return False
         return True
 
     def _note(self, frame: Json) -> bool:
