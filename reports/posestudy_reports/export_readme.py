@@ -83,6 +83,8 @@ def _running(export: Export) -> str:
         "which reads the `scalars.json` that each run leaves below `work_dirs`. What they decide, the next "
         "`posestudy export` has."
     )
+    if any(not trial.epochs for trial in export.trials):
+        text += " Trials with 0 epochs do not go back: an evaluation alone leaves no `scalars.json`."
     return text
 
 

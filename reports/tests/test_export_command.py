@@ -207,6 +207,7 @@ def test_several_processes_and_evaluations_are_started_as_such(study: Path, tmp_
     )
     assert "--resume" not in called
     assert (tmp_path / "out" / "checkpoints" / "given.pth").read_bytes() == b"PK\x03\x04 weights"
+    assert "Trials with 0 epochs do not go back" in (tmp_path / "out" / "README.md").read_text()
 
 
 def test_files_of_weights_that_are_called_alike_stay_two(study: Path, tmp_path: Path, home: Home) -> None:

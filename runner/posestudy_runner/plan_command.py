@@ -39,18 +39,21 @@ def plan(
     """Show the cells of a study, what differs in each and what it will cost; trains nothing unless --measure."""
     from posestudy_runner import pricing
     from posestudy_studies import file, trained_before
-    from posestudy_studies.imports import matching
+    from posestudy_studies.imports import logged_rows, matching
     from posestudy_studies.plan import plan as planned
 
     settings = Settings.resolve()
     loaded, snapshot, snapshots = pricing.standing(file.load(study, sets or []), settings)
-    supposed = matching.TableResults(loaded, matching.entries(results or []))
+    rows, cut_off = logged_rows.filled(matching.entries(results or []), loaded.metric, loaded)
+    supposed = matching.TableResults(loaded, rows)
     known = trained_before.results(loaded, snapshots, supposed)
     result = planned(loaded, snapshot=snapshot, results=known, elsewhere=snapshots)
+    for line in cut_off:
+        typer.echo(f"left out: {line}", err=True)
     for row in supposed.rows:
         if row.place not in supposed.used:
-            what = f"stage '{row.row.stage}' has no '{row.row.shown}' that waits for a result"
-            typer.echo(f"{row.place}: not used; as things stand {what}", err=True)
+            what = f"as things stand stage '{row.row.stage}' has no '{row.row.shown}' that waits for a result"
+            typer.echo(f"{row.place}: not used; {supposed.early.get(row.place, what)}", err=True)
     estimate = pricing.estimate(
         loaded,
         settings,

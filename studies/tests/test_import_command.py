@@ -475,3 +475,115 @@ def test_a_search_begins_with_what_imported_logs_say(place):
         ledger.close()
     known = asked[0]["warm_start"]["known"]
     assert [(row["params"], row["value"]) for row in known] == [({"sigma": 1.0}, 0.1), ({"sigma": 3.0}, 0.2)]
+
+
+def test_a_log_that_says_less_than_its_cell_trains_leaves_the_cell_to_be_trained(place, capsys):
+    """A log of 0.x, or scalars alone, does not know how many epochs it was to have."""
+    old_log("one.log.json", {20: 0.1})
+    old_log("two.log.json", {5: 0.9})
+    exported_run("wide", {5: 0.8}).with_name("config.py").unlink()
+    logs = table("stage,label,log\ntarget,0,old/one.log.json\ntarget,1,old/two.log.json\n")
+    for _ in range(2):
+        assert main(["import", logs, "cluster/trials", "--study", "study.yaml"]) == 1
+        said = capsys.readouterr().out
+        assert "left out: results.csv:3: the log ends in epoch 5, the cell trains 20." in said
+        assert "scalars.json: the log ends in epoch 5, the cell trains 20." in said
+        assert "waits to be trained: stage 'target', cell '1', seed 0" in said
+        assert [row[1] for row in rows(snapshot(place)) if row[2]] == ["baseline"]
+
+
+def test_a_log_that_goes_on_after_its_cells_epochs_is_taken_by_no_other_study(place, capsys):
+    draw(place / "cats", train=4, val=2, seed=1)
+    old_log("one.log.json", {20: 0.1})
+    old_log("two.log.json", {20: 0.2, 25: 0.3})
+    logs = table("stage,label,log\ntarget,0,old/one.log.json\ntarget,1,old/two.log.json\n")
+    assert main(["import", logs, "--study", "study.yaml"]) == 0
+    assert "final is of epoch 25, the cell trains 20." in capsys.readouterr().out
+    assert [trial.source.get("elsewhere") for trial in snapshot(place).trials if trial.source] == [None, True]
+    Path("other.yaml").write_text(STUDY.replace("study: small", "study: other"))
+    main(["import", table("stage,label,final\ntarget,2,20: 0.1\n", "one.csv"), "--study", "other.yaml"])
+    taken = {row[1]: row[2] for row in rows(snapshot(place, "other"))}
+    assert taken == {"baseline": Outcome.COMPLETED, "narrow": None, "wide": Outcome.COMPLETED}
+
+
+def test_runs_that_the_study_has_no_place_for_now_do_not_stop_the_others(place, capsys):
+    search = "  - name: find\n    design: search\n    space: {batch_size: [8, 16]}\n    cells: 3\n"
+    Path("study.yaml").write_text(STUDY.replace("  - name: batch\n", search + "  - name: batch\n"))
+    exported_run("baseline", {20: 0.1})
+    exported_run("baseline", {20: 0.1}, seed=3)
+    exported_run("sample_001", {20: 0.2}, stage="find")
+    exported_run("baseline", {20: 0.2}, stage="gone")
+    assert main(["import", "cluster/trials", "--study", "study.yaml"]) == 1
+    said = capsys.readouterr().out
+    assert "scalars.json: stage 'target' has no seed 3 any more." in said
+    assert "scalars.json: stage 'find' is a search, which draws 'sample_001' itself" in said
+    assert "scalars.json: study 'small' has no stage 'gone' any more." in said
+    assert [row[1:4] for row in rows(snapshot(place)) if row[2]] == [("baseline", Outcome.COMPLETED, 0.1)]
+
+
+def test_a_log_of_another_seed_makes_another_study(place, capsys):
+    old_log("one.log.json", {20: 0.1})
+    old_log("two.log.json", {20: 0.2})
+    logs = table("stage,label,seed,log\ntarget,0,0,old/one.log.json\ntarget,0,1,old/two.log.json\n")
+    assert main(["import", logs, "--name", "alone"]) == 0
+    assert main(["import", logs, "--name", "alone"]) == 0
+    assert "holds just these results already" in capsys.readouterr().out
+    old_log("two.log.json", {20: 0.3})
+    assert main(["import", logs, "--name", "alone"]) == 2
+    assert "choose another --name" in capsys.readouterr().err
+
+
+def test_a_table_whose_logs_all_break_off_takes_no_name(place, capsys):
+    run = exported_run("narrow", {5: 0.1})
+    logs = table(f"stage,label,log\ntarget,1,{run}\n")
+    assert main(["import", logs, "--name", "alone"]) == 1
+    assert "left out: results.csv:2: the log ends in epoch 5 of 20" in capsys.readouterr().out
+    run.with_name("config.py").unlink()
+    assert main(["import", logs, "--name", "alone"]) == 0
+    assert [row[3] for row in rows(snapshot(place, "alone"))] == [0.1]
+
+
+def test_the_seed_of_a_row_is_that_of_its_log_where_it_says_none(place, capsys):
+    Path("study.yaml").write_text(STUDY.replace("seeds: [0]", "seeds: [0, 7]"))
+    for name, seed in (("one", 0), ("two", 7), ("three", 5), ("four", None)):
+        old_log(f"{name}.log.json", {20: 0.1}, seed=seed)
+    rows_of_logs = "target,0,,old/two.log.json\ntarget,0,,old/one.log.json\ntarget,1,,old/three.log.json\n"
+    logs = table(f"stage,label,seed,log\n{rows_of_logs}target,1,7,old/four.log.json\n")
+    for options, odd in ((["--study", "study.yaml"], 0), (["--name", "alone"], 5)):
+        assert main(["import", logs, *options]) == 0
+        said = capsys.readouterr().out
+        assert said.count("it was trained with seed 5.") == (not odd)
+        assert "the seed is not stated" not in said
+        snap = snapshot(place, options[1].removesuffix(".yaml").replace("study", "small"))
+        seeds = {Path(trial.source["file"]).name.partition(".")[0]: trial.seed for trial in snap.trials if trial.source}
+        assert seeds == {"one": 0, "two": 7, "three": odd, "four": 7}
+
+
+@pytest.mark.parametrize(
+    ("rows_of_logs", "said"),
+    [
+        ("target,0,,old/one.log.json\ntarget,0,,old/two.log.json\n", "'0' of stage 'target' with seed 0 again"),
+        ("target,0,,old/one.log.json\ntarget,0,0,old/two.log.json\n", "'0' of stage 'target' with seed 0 again"),
+        ("target,1,0,old/one.log.json\ntarget,0,3,old/two.log.json\n", "found 3, expected a seed of stage 'target'"),
+        ("target,1,0,old/one.log.json\ntarget,0,0,old/" + "a" * 300 + "\n", "which is not there"),
+    ],
+)
+def test_a_mistake_in_a_row_with_a_log_is_told_with_the_line_of_the_row(place, capsys, rows_of_logs, said):
+    old_log("one.log.json", {20: 0.1})
+    old_log("two.log.json", {20: 0.2})
+    assert main(["import", table(f"stage,label,seed,log\n{rows_of_logs}"), "--study", "study.yaml"]) == 2
+    told = capsys.readouterr().err
+    assert said in told
+    assert "results.csv:3:1: " in told
+
+
+def test_a_plan_supposes_what_logs_say(place, capsys):
+    for name, scores in (("one", {20: 0.1}), ("two", {20: 0.2}), ("three", {5: 0.9})):
+        old_log(f"{name}.log.json", scores)
+    logs = "stage,label,log,final\ntarget,0,old/one.log.json,\ntarget,1,old/two.log.json,\ntarget,2,,20: 0.15\n"
+    assert main(["plan", "study.yaml", "--results", table(logs)]) == 0
+    assert "carried narrow: coco/AP 0.200 is the best of 3 cells" in capsys.readouterr().out
+    assert main(["plan", "study.yaml", "--results", table(logs.replace("two", "three"))]) == 0
+    said = capsys.readouterr()
+    assert "carried" not in said.out
+    assert "results.csv:3: not used; the log ends in epoch 5, the cell trains 20" in said.err

@@ -72,7 +72,8 @@ def _into_study(ledger: Ledger, path: Path, files: Sequence[Path], sets: Sequenc
     from posestudy_studies.imports import exported_runs, logged_rows, matching, staged
 
     loaded = file.load(path, sets)
-    rows, left_out = logged_rows.filled(matching.entries([f for f in files if _is_table(f)]), loaded.metric)
+    tables = matching.entries([f for f in files if _is_table(f)])
+    rows, left_out = logged_rows.filled(tables, loaded.metric, loaded)
     runs, cut_off = exported_runs.entries([f for f in files if not _is_table(f)], loaded.metric)
     done = staged.import_table(ledger, loaded, path.read_text(encoding="utf-8"), [*rows, *runs])
     done.left_out = [*left_out, *cut_off, *done.left_out]
@@ -113,6 +114,9 @@ def _alone(ledger: Ledger, name: str, metric: str, files: Sequence[Path], sets: 
     if twice := next((stage.name for stage in logged if stage.name in {table.name for table in stages}), None):
         raise PoseStudyError(f"a stage of the tables is called '{twice}', as one of the logs is")
     stages += logged
+    if not stages:
+        # An empty study would take the name.
+        return len(left_out)
     new = standalone.import_closed(ledger, name, metric, stages)
     for stage in stages:
         for cell in stage.cells:

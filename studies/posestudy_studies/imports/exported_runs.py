@@ -9,7 +9,7 @@ from posestudy.errors import InputError, Problem
 from posestudy.vocabulary import Outcome
 from posestudy_studies.imports import log_files
 from posestudy_studies.imports.log_files import Place
-from posestudy_studies.imports.logged_rows import logged_entry
+from posestudy_studies.imports.logged_rows import logged
 from posestudy_studies.imports.matching import Entry
 from posestudy_studies.imports.results_csv import ResultRow
 from posestudy_studies.imports.standalone import no_metric
@@ -40,7 +40,7 @@ def entries(paths: Sequence[Path], metric: str) -> tuple[list[Entry], list[str]]
         else:
             if log.place in found:
                 left.append(f"{found[log.place].file}: a later run of the same replicate stands.")
-            found[log.place] = logged_entry(log, _row(log.place), metric)
+            found[log.place] = Entry(str(log.file), log.sha256, *logged(log, _row(log.place), metric, log.place.seed))
     if problems:
         raise InputError(problems)
     return list(found.values()), left

@@ -21,22 +21,40 @@ class Entry:
     """A row with the file it stands in.
 
     Attributes:
+        file: the table, or the log that says the results.
         sha256: of the file.
         result: all that is known of the row, where it is a whole log and no line of a table.
+        named_at: table and line that name the log; None: no table does.
     """
 
     file: str
     sha256: str
     row: ResultRow
     result: KnownResult | None = None
+    named_at: tuple[str, int] | None = None
 
     def problem(self, column: str, found: str, expected: str, hint: str = "") -> Problem:
-        return Problem(self.file, self.row.line, 1, column, found, expected, hint)
+        file, line = self.named_at or (self.file, self.row.line)
+        return Problem(file, line, 1, column, found, expected, hint)
 
     @property
     def place(self) -> str:
-        """`results.csv:12`; a log's file alone."""
-        return f"{self.file}:{self.row.line}" if self.result is None else self.file
+        """`results.csv:12`; of a log that no table names its file alone."""
+        file, line = self.named_at or (self.file, self.row.line)
+        return file if self.is_exported else f"{file}:{line}"
+
+    @property
+    def is_exported(self) -> bool:
+        """Whether its folder says which replicate it is, and no table."""
+        return self.result is not None and self.named_at is None
+
+    def ends_early(self, config: Json) -> str | None:
+        """Where its log says less than the epochs of a cell with this configuration; None: it does not."""
+        epochs = config.get("epochs")
+        if self.result is None or self.result.outcome is not Outcome.COMPLETED or epochs is None:
+            return None
+        last = max(self.result.values)
+        return f"the log ends in epoch {last}, the cell trains {epochs}" if last < epochs else None
 
 
 def entries(files: Sequence[Path]) -> list[Entry]:
@@ -63,15 +81,28 @@ class TableResults:
 
     Attributes:
         used: by place, the stage and the cell that took the row.
+        left_out: runs of an exported study that have no place in the study as it is now, a sentence each.
+        early: by place, why a cell did not take a log that ends before the cell's last epoch.
     """
 
     def __init__(self, study: Study, rows: Sequence[Entry]) -> None:
         """Raises InputError where a row can be of no cell of `study`, or its numbers none of its metric."""
         self._study = study
-        self.rows = list(rows)
+        self.rows: list[Entry] = []
         self.used: dict[str, tuple[str, str]] = {}
+        self.left_out: list[str] = []
+        self.early: dict[str, str] = {}
         self._designs = {design.name: design for design in study.stages}
-        problems = [problem for entry in rows for problem in self._problems(entry)]
+        problems: list[Problem] = []
+        for entry in rows:
+            problems += score_problems(entry, study.metric)
+            misplaced = self._misplaced(entry)
+            if misplaced and entry.is_exported:
+                # It was of the study when that was exported, so nobody made a mistake.
+                self.left_out.append(f"{entry.place}: {self._no_place(entry.row)}.")
+                continue
+            problems += misplaced
+            self.rows.append(entry)
         if problems:
             raise InputError(problems)
 
@@ -91,10 +122,15 @@ class TableResults:
         # A row that names a cell is of that one, whatever its label.
         labelled = [e for e in mine if not e.row.cell and cell.label and e.row.label == cell.label]
         here = (stage, cell.name)
-        entry = next((e for e in named + labelled if self.used.get(e.place, here) == here), None)
-        if entry is not None:
+        for entry in named + labelled:
+            if self.used.get(entry.place, here) != here:
+                continue
+            if early := entry.ends_early(cell.config):
+                self.early[entry.place] = early
+                continue
             self.used[entry.place] = here
-        return entry
+            return entry
+        return None
 
     def of_stage(self, stage: str) -> list[Entry]:
         return [entry for entry in self.rows if entry.row.stage == stage]
@@ -104,7 +140,8 @@ class TableResults:
             return entry.row.seed
         return self._study.seeds(self._designs[entry.row.stage])[0]
 
-    def _problems(self, entry: Entry) -> list[Problem]:
+    def _misplaced(self, entry: Entry) -> list[Problem]:
+        """Why no cell of the study can be the one of the row."""
         row, found = entry.row, []
         design = self._designs.get(row.stage)
         if design is None:
@@ -119,7 +156,16 @@ class TableResults:
                 hint = "write what was tried as a stage of variants"
                 expected = "a row of a stage whose cells the study file names: a search draws its levels itself"
                 found.append(entry.problem("stage", repr(row.stage), expected, hint))
-        return found + score_problems(entry, self._study.metric)
+        return found
+
+    def _no_place(self, row: ResultRow) -> str:
+        """Why a run of an exported study is none of its runs now."""
+        design = self._designs.get(row.stage)
+        if design is None:
+            return f"study '{self._study.study}' has no stage '{row.stage}' any more"
+        if row.seed is not None and row.seed not in self._study.seeds(design):
+            return f"stage '{row.stage}' has no seed {row.seed} any more"
+        return f"stage '{row.stage}' is a search, which draws '{row.shown}' itself and takes no result from elsewhere"
 
 
 def score_problems(entry: Entry, metric: str) -> list[Problem]:
@@ -137,7 +183,9 @@ def known_result(entry: Entry, metric: str, config: Json) -> KnownResult:
     row, epochs = entry.row, config.get("epochs")
     if (logged := entry.result) is not None:
         remarks = [*logged.source["remarks"], *_remarks_on_epochs(logged.final_epoch, logged.best_epoch, config)]
-        return replace(logged, source={**logged.source, "remarks": remarks})
+        # `elsewhere`: no other study takes the result of a longer training for one of the cell's configuration.
+        longer: Json = {"elsewhere": True} if epochs is not None and max(logged.values) > epochs else {}
+        return replace(logged, source={**logged.source, "remarks": remarks, **longer})
     final_epoch = row.final_epoch if row.final_epoch is not None or row.final is None else epochs
     best_epoch = row.best_epoch
     if row.best is not None and best_epoch is None:

@@ -163,10 +163,11 @@ def _header_problems(file: str, header: list[str]) -> list[Problem]:
 
 
 def _repeated(file: str, rows: list[ResultRow]) -> list[Problem]:
-    first: dict[tuple[str, str, str, int | None], int] = {}
+    first: dict[tuple[str, str, str, int | None, str], int] = {}
     found = []
     for row in rows:
-        which = (row.stage, row.cell, row.label, row.seed)
+        # A log may say its seed itself; `logged_rows` looks at these again.
+        which = (row.stage, row.cell, row.label, row.seed, row.log if row.seed is None else "")
         if which in first:
             what = f"'{row.shown}' of stage '{row.stage}' again (first on line {first[which]})"
             hint = "give replicates a seed each"

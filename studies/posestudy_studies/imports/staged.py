@@ -81,7 +81,7 @@ def import_table(ledger: Ledger, study: Study, text: str, rows: Sequence[Entry])
         if trial.source and trial.source.get("kind") == "imported"
         for remark in trial.source.get("remarks", ())
     ]
-    done.left_out = [*player.kept, *_left_out(study, snapshot, table)]
+    done.left_out = [*player.kept, *table.left_out, *_left_out(study, snapshot, table)]
     done.deviations = list(_deviations(study, snapshot, table))
     done.waiting = _waiting(snapshot)
     done.notes += _stale(snapshot, table)
@@ -302,6 +302,9 @@ def _left_out(study: Study, snapshot: Snapshot, table: TableResults) -> Iterator
     stages = {stage.name: stage for stage in snapshot.stages}
     for entry in table.rows:
         if entry.place in table.used:
+            continue
+        if early := table.early.get(entry.place):
+            yield f"{entry.place}: {early}."
             continue
         row = entry.row
         stage = stages.get(row.stage)

@@ -18,6 +18,8 @@ from posestudy_studies.imports.matching import Entry, known_result, score_proble
 
 STAGE = "imported"
 """The stage of logs."""
+UNSTATED_SEED = "the seed is not stated."
+"""What is remarked on a log without a seed."""
 _REASON = "imported: what was tried next is not known."
 
 
@@ -84,7 +86,7 @@ def logged_result(log: LogSource, metric: str) -> KnownResult:
             best_epoch, best = epoch, value
     remarks = list(run.remarks)
     if run.seed is None:
-        remarks.append("the seed is not stated.")
+        remarks.append(UNSTATED_SEED)
     if final_epoch != run.evaluated[-1]:
         remarks.append(f"the last validation, of epoch {run.evaluated[-1]}, has no {metric}.")
     return KnownResult(
@@ -126,7 +128,10 @@ def _cells(stage: str, groups: dict[tuple[str, str], list[Entry]], metric: str) 
     names = distinct(safe_part(cell or label) for cell, label in groups)
     found = []
     for name, ((cell, label), entries) in zip(names, groups.items(), strict=True):
-        of = {"table": entries[0].sha256, "stage": stage, "cell": cell, "label": label}
+        of: Json = {"table": entries[0].sha256, "stage": stage, "cell": cell, "label": label}
+        if any(entry.result is not None for entry in entries):
+            # Each seed has a log of its own, and any of them may change.
+            of["table"] = [[entry.row.seed or 0, entry.sha256] for entry in entries]
         key = hashlib.sha256(canonical(of).encode()).hexdigest()
         known = {entry.row.seed or 0: known_result(entry, metric, {}) for entry in entries}
         epochs = max((e.row.final_epoch for e in entries if e.row.final_epoch is not None), default=None)
