@@ -6,11 +6,13 @@ import contextlib
 import json
 import os
 import random
+import resource
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
@@ -37,9 +39,10 @@ from posestudy_runner.display import SlotView
 from posestudy_runner.engines.ray_cluster import _cluster, _ray, _sign, run
 from posestudy_runner.engines.ray_refusals import Refusals
 from posestudy_runner.engines.ray_slots import Node, SlotSize, room, slot_size
-from posestudy_runner.engines.ray_worker import Errand, check_data, check_node, machine
+from posestudy_runner.engines.ray_worker import Errand, RayWorker, check_data, check_node, machine
 from posestudy_runner.engines.relayed_display import RelayedDisplay, Shown
 from posestudy_runner.pool import Goal
+from posestudy_runner.stop import Stop
 from posestudy_studies.drawn_cats import draw
 from posestudy_studies.file import load
 
@@ -435,6 +438,12 @@ def test_a_cluster_that_is_found_but_gone_is_not_waited_for(monkeypatch: pytest.
         pass
 
 
+def test_a_variable_that_names_no_cluster_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    with pytest.raises(PoseStudyError, match="RAY_ADDRESS=local names no Ray cluster"), _cluster("auto", print):
+        pass
+
+
 def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingPieceError, match=r"pip install 'posestudy\[ray\]'"):
@@ -497,6 +506,57 @@ def test_the_sign_of_a_launch_that_was_killed_goes(home: Home) -> None:
     assert not list(home.root.glob(".launched.*"))
 
 
+def test_a_launch_goes_on_where_the_disk_takes_no_sign(home: Home) -> None:
+    home.root.mkdir(parents=True)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))  # as on a full disk, files can be made and stay empty
+    try:
+        with _sign(home) as mine:
+            assert mine.stat().st_size == 0
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(home.root.glob(".launched.*"))
+
+
+def test_of_a_node_that_refuses_only_who_came_before_gives_hope() -> None:
+    refusals = Refusals()
+    assert refusals.leave_hope("a", time.monotonic())
+    before = time.monotonic()
+    refusals.add("a")
+    time.sleep(0.01)
+    after = time.monotonic()
+    time.sleep(0.01)
+    refusals.add("a")
+    assert refusals.leave_hope("a", before)
+    assert not refusals.leave_hope("a", after)
+    assert refusals.leave_hope("b", after)
+    refusals.forget("a")
+    assert refusals.leave_hope("a", after)
+
+
+def test_a_worker_whose_node_is_gone_is_killed_by_the_second_word_of_the_launcher_alone() -> None:
+    worker = RayWorker()
+    worker._pool = SimpleNamespace(stop=Stop())  # type: ignore[assignment]
+    worker._raylet = -1
+    worker._watch()
+    assert worker._pool.stop.requested
+    worker.stop("the launcher got SIGTERM")
+    assert not worker._pool.stop.demanded
+    worker.stop("the launcher got SIGTERM")
+    assert worker._pool.stop.demanded
+
+
+def test_a_worker_that_saves_is_not_killed_as_its_node_goes() -> None:
+    worker = RayWorker()
+    worker._pool = SimpleNamespace(stop=Stop())  # type: ignore[assignment]
+    worker.stop("the launcher got SIGTERM")
+    worker._raylet = -1
+    worker._watch()
+    assert worker._orphaned
+    assert not worker._pool.stop.demanded
+    assert worker._pool.stop.why == "the launcher got SIGTERM"
+
+
 def test_a_launch_ends_where_every_node_has_refused() -> None:
     refusals = Refusals()
     assert not refusals.elsewhere()
@@ -506,7 +566,6 @@ def test_a_launch_ends_where_every_node_has_refused() -> None:
     assert not refusals.everywhere({"a", "b", "c"}, 1)
     assert refusals.everywhere({"a", "b"}, 5)
     refusals.forget("b")
-    assert "b" not in refusals
     assert not refusals.everywhere({"a", "b"}, 2)
     for _ in range(2):
         assert not refusals.everywhere({"a", "b"}, 2)

@@ -139,8 +139,11 @@ def _sign(home: Home) -> Iterator[Path]:
             if owner_is_dead(left.read_text(encoding="utf-8")):
                 left.unlink()
     file = home.root / f".launched.{secrets.token_hex(8)}"
-    file.write_text(owner_name(0), encoding="utf-8")
+    file.touch()
     try:
+        # On a full disk it stays empty: a sign all the same, but where this process is killed, it is left.
+        with contextlib.suppress(OSError):
+            file.write_text(owner_name(0), encoding="utf-8")
         yield file
     finally:
         with contextlib.suppress(OSError):
@@ -222,12 +225,18 @@ def _reachable(address: str) -> str:
 
     try:
         # For `localhost` and 127.0.0.1 it is another one, where this machine has an address in a network.
-        found = str(services.canonicalize_bootstrap_address(address))
+        found = services.canonicalize_bootstrap_address(address)
     except (ConnectionError, ValueError) as error:
         raise PoseStudyError(
             f"found Ray address '{address}', but no Ray cluster on this machine; start one with `ray start --head`, or "
             "give the address HOST:PORT of its head"
         ) from error
+    if found is None:
+        # Ray prefers the variable to auto.
+        raise PoseStudyError(
+            f"found Ray address '{address}', but RAY_ADDRESS={os.environ.get('RAY_ADDRESS')} names no Ray cluster; "
+            "unset it, or give the address HOST:PORT of the cluster's head"
+        )
     try:
         connect(found, _CONNECT_S)
     except (OSError, OverflowError) as error:

@@ -58,7 +58,7 @@ class _Post:
 
     Attributes:
         place: None until the actor is on a node.
-        since: when it was hired, or lost.
+        since: when it was hired, placed, or lost.
         pause_s: how long it stays empty after the next loss.
         end: how its work ended; None while it goes on.
         heard_all: whether the last of its news is shown.
@@ -164,16 +164,23 @@ class Crew:
 
     def _heads(self) -> bool:
         """Whether the cluster's head answers. Workers go on without it, until it is gone for good."""
-        due = time.monotonic() - self._looked >= GROW_S
+        # Whoever asks the cluster for its nodes asks the head; where nothing is left, nobody does.
+        due = not self._nothing_left and time.monotonic() - self._looked >= GROW_S
         silent_s = self._head.silent_s(now=due)
         if silent_s >= GONE_S:
-            self._display.say(f"the head of the Ray cluster at {self._head.address} is gone: saving what is trained")
-            self._stop.request("the head of the Ray cluster is gone")
+            head = f"the head of the Ray cluster at {self._head.address}"
+            self._save(f"{head} is gone", "the head of the Ray cluster is gone")
         elif bool(silent_s) is not self._headless:
             self._headless = not self._headless
             gone = "does not answer; waiting for it" if self._headless else "answers again"
             self._display.say(f"the head of the Ray cluster at {self._head.address} {gone}")
         return not silent_s
+
+    def _save(self, said: str, why: str) -> None:
+        """Have trials saved, unless the user has asked for it meanwhile: a second request would kill them."""
+        if not self._stop.requested:
+            self._stop.request(why)
+            self._display.say(f"{said}: saving what is trained")
 
     # ---- hiring
 
@@ -183,8 +190,7 @@ class Crew:
             return
         nodes = sizes(alive_nodes())
         if self._node not in {node.name for node in nodes}:
-            self._display.say("this machine is no node of the Ray cluster any more: saving what is trained")
-            self._stop.request("the launcher's Ray node is gone")
+            self._save("this machine is no node of the Ray cluster any more", "the launcher's Ray node is gone")
             return
         able = any(self._size.fits(node) for node in nodes)
         wanted = self._workers or room(nodes, self._size)
@@ -325,7 +331,9 @@ class Crew:
         text = f"{post.node}: {why}" if post.node else why
         self._discharge(post)
         hopeful = any(
-            other.place is not None and other.working and (other.begun or other.place.node not in self._refusals)
+            other.place is not None
+            and other.working
+            and (other.begun or self._refusals.leave_hope(other.place.node, other.since))
             for other in self._posts
         )
         able = {node.name for node in sizes(alive_nodes()) if self._size.fits(node)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Set
 
 _NODE = "ray.io/node-id"
@@ -11,22 +13,28 @@ class Refusals:
     """The nodes on which the last worker could not work."""
 
     def __init__(self) -> None:
-        self._nodes: set[str] = set()
+        self._nodes: dict[str, float] = {}
+        """With the time of the first refusal, on the monotonic clock."""
         self._unplaced = 0
 
-    def __contains__(self, node: str) -> bool:
-        return node in self._nodes
+    def leave_hope(self, node: str, placed: float) -> bool:
+        """Whether a worker may yet work on `node`: it came before the first refusal there, or there was none.
+
+        Args:
+            placed: when it came, on the monotonic clock.
+        """
+        return placed <= self._nodes.get(node, math.inf)
 
     def add(self, node: str | None) -> None:
         """A worker could not work on `node`; None: it did not come so far as to say where it is."""
         if node is None:
             self._unplaced += 1
         else:
-            self._nodes.add(node)
+            self._nodes.setdefault(node, time.monotonic())
 
     def forget(self, node: str) -> None:
         """A worker is at work on `node`."""
-        self._nodes.discard(node)
+        self._nodes.pop(node, None)
         self._unplaced = 0
 
     def elsewhere(self) -> dict[str, str]:
@@ -40,4 +48,4 @@ class Refusals:
             able: the nodes that are large enough for a worker.
             workers: how many there shall be.
         """
-        return able <= self._nodes or self._unplaced >= max(workers, len(able))
+        return able <= self._nodes.keys() or self._unplaced >= max(workers, len(able))

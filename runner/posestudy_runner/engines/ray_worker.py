@@ -99,6 +99,7 @@ class RayWorker:
         self._lock = threading.Lock()
         self._pool: Pool | None = None
         self._stops: list[str] = []
+        self._told = 0
         self._raylet = os.getppid()
         self._orphaned = False
         self._ended = threading.Event()
@@ -116,9 +117,15 @@ class RayWorker:
     def stop(self, why: str) -> None:
         """First call: save, and give the lease back. Second call: kill."""
         with self._lock:
-            self._stops.append(why)
-            if self._pool is not None:
-                self._pool.stop.request(why)
+            self._told += 1
+            # Where its node is gone, the worker saves already.
+            if self._told > len(self._stops):
+                self._request(why)
+
+    def _request(self, why: str) -> None:
+        self._stops.append(why)
+        if self._pool is not None:
+            self._pool.stop.request(why)
 
     def work(self, errand: Errand) -> WorkEnd:
         """Until the study has nothing more to do, or `stop` is called."""
@@ -139,8 +146,10 @@ class RayWorker:
         """Stop when Ray's own process of this node is gone: `work` would go on, with nobody to look after it."""
         while not self._ended.wait(_LOOK_S):
             if os.getppid() != self._raylet:
-                self._orphaned = True
-                self.stop("the Ray node of the worker is gone")
+                with self._lock:
+                    self._orphaned = True
+                    if not self._stops:
+                        self._request("the Ray node of the worker is gone")
                 return
 
     def _run(self, errand: Errand) -> bool:
