@@ -30,6 +30,8 @@ runtime:         ## add MMPose to an installation of posestudy (what `posestudy 
 	@echo "installing MMEngine, MMCV, MMPose"
 	@$(PIP) --requirement requirements/runtime.txt
 	@$(PIP) --no-deps --no-build-isolation --requirement requirements/mm.txt
+# yapf, which MMEngine imports, writes its grammar down at its first import; of two processes at once one reads half of it.
+	@$(BIN)/python -c 'import yapf'
 
 demo: setup      ## draw a cat data set, run a study on it, write its report to out/demo
 	@$(BIN)/posestudy demo --out out/demo
