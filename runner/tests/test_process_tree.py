@@ -148,7 +148,9 @@ def test_a_pool_outlives_its_forkserver(home: Home, sqlite_ledger: Ledger) -> No
 def children_named(word: str) -> list[int]:
     import psutil
 
-    return [c.pid for c in psutil.Process().children() if any(word in part for part in c.cmdline())]
+    # What other tests started and nobody has waited for has no command line any more.
+    living = [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
+    return [child.pid for child in living if any(word in part for part in child.cmdline())]
 
 
 def test_killing_a_trial_kills_its_data_loaders(starter: Starter, tmp_path: Path) -> None:
