@@ -226,9 +226,8 @@ def _slurm_lines(cluster: Cluster, values: Mapping[str, str]) -> Iterator[str]:
     for key, option in (*((key, key) for key in _SLURM_KEYS), ("cpus", "cpus-per-task")):
         if key in values:
             yield f"#SBATCH --{option}={values[key]}"
-    if cluster.mem_gb is not None:
-        # 0 would be all of the node's.
-        yield f"#SBATCH --mem={max(1, round(cluster.mem_gb * 1024))}M"
+    if cluster.slurm_memory is not None:
+        yield f"#SBATCH --mem={cluster.slurm_memory}"
     for given in cluster.options:
         yield f"#SBATCH {given}"
     yield from cluster.setup

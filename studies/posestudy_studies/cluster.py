@@ -124,6 +124,11 @@ class Cluster(Model):
     )
     submit: Line | None = Field(None, description="The command that submits a job script for `--engine script`.")
 
+    @property
+    def slurm_memory(self) -> str | None:
+        """`mem_gb` as Slurm takes it, in whole MiB; at least one, since 0 would be all of the node's."""
+        return None if self.mem_gb is None else f"{max(1, round(self.mem_gb * 1024))}M"
+
     @field_validator("job_name")
     @classmethod
     def _is_name(cls, value: str | None) -> str | None:

@@ -65,7 +65,7 @@ class Space:
 
     def __init__(self, search: Search, start: Mapping[str, Any]) -> None:
         self._search, self._start = search, start
-        self.factors = _ordered(search)
+        self.factors = search.order()
         self._choices = {f: search.choices(f) for f in self.factors}
         self._ranges = {f: _range(search, f) for f in self.factors}
 
@@ -153,16 +153,6 @@ class _Range:
     def _decades(self) -> float:
         """The range of the logarithm; the ratio of the ends may be too large for a number."""
         return math.log(self.high) - math.log(self.low)
-
-
-def _ordered(search: Search) -> list[str]:
-    """The factors in the file's order, but each after those that its condition asks for."""
-    pending, found = list(search.space), []
-    while pending:
-        factor = next((f for f in pending if not set(search.when(f) or {}) & set(pending)), pending[0])
-        pending.remove(factor)
-        found.append(factor)
-    return found
 
 
 def _number(level: Any) -> float | None:

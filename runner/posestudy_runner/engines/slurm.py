@@ -236,8 +236,7 @@ def parameters(placement: Placement, cluster: Cluster) -> dict[str, Any]:
         # None: what the partition says; submitit itself would ask for five minutes.
         "time": None,
         "cpus_per_task": cluster.cpus,
-        # 0 would be all of the node's.
-        "mem": None if cluster.mem_gb is None else f"{max(1, round(cluster.mem_gb * 1024))}M",
+        "mem": cluster.slurm_memory,
         "setup": cluster.setup or None,
         # Also without a container: a node need not have Slurm's commands where a task looks for them.
         "teardown": [_GO_BACK],
