@@ -186,7 +186,7 @@ def test_backups_of_a_home_that_is_written_to_hold_one_moment_each(ledger_url: s
     backups = [make(home, ledger, tmp_path / f"backup{index}") for index in range(3)]
     stop.set()
     for worker in workers:
-        worker.join(60)
+        worker.join(400)
     ledger.close()
     assert failed == []
     seen = set()

@@ -125,7 +125,7 @@ def crashed(home: Home, tmp_path: Path) -> tuple[Home, list[str]]:
         target=write_studies, args=(f"sqlite:///{home.database}", 40, told)
     )
     process.start()
-    process.join(60)
+    process.join(400)
     assert process.exitcode == -signal.SIGKILL
     return home, told.read_text().split()
 
@@ -371,7 +371,7 @@ def test_a_network_that_swallows_packets_is_an_outage_within_a_minute(postgres_s
         pytest.skip("a network of one's own needs root and iproute2")
     code = textwrap.dedent(_BLACK_HOLE)
     done = subprocess.run(
-        ["unshare", "-n", sys.executable, "-c", code], capture_output=True, text=True, timeout=180, check=False
+        ["unshare", "-n", sys.executable, "-c", code], capture_output=True, text=True, timeout=400, check=False
     )
     if "unshare" in done.stderr:
         pytest.skip("no network of one's own here")

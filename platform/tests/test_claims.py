@@ -71,7 +71,7 @@ def test_eight_processes_claim_a_hundred_trials_each_exactly_once(ledger_url: st
     for process in processes:
         process.start()
     for process in processes:
-        process.join(120)
+        process.join(400)
     assert [process.exitcode for process in processes] == [0] * 8
     claimed = Counter(int(number) for report in reports for number in report.read_text().split())
     assert claimed == Counter(range(1, 101))
@@ -95,10 +95,10 @@ def test_workers_killed_anywhere_lose_no_trial_and_no_value(ledger_url: str) -> 
             process.start()
             workers.append((process, ours))
         for index, (process, at_work) in enumerate(workers):
-            assert at_work.poll(30)
+            assert at_work.poll(400)
             time.sleep(0.003 * (generation * 3 + index))
             process.kill()
-            process.join(30)
+            process.join(400)
     while any(trial.state is not TrialState.DONE for trial in ledger.snapshot(STUDY, values=False).trials):
         granted = ledger.claim(STUDY, "last", 1.0)
         if granted is None:
@@ -126,7 +126,7 @@ def test_of_two_that_advance_a_stage_at_once_one_wins(ledger: Ledger) -> None:
         def advance(
             name: str, start: threading.Barrier = start, stage_id: int = stage.id, version: int = stage.version
         ) -> bool:
-            start.wait(10)
+            start.wait(400)
             return ledger.apply(study.id, [AddCells(stage_id, version, (new_cell(name),))])
 
         with ThreadPoolExecutor(2) as threads:
@@ -136,7 +136,7 @@ def test_of_two_that_advance_a_stage_at_once_one_wins(ledger: Ledger) -> None:
     both = threading.Barrier(2)
 
     def close(_: int) -> bool:
-        both.wait(10)
+        both.wait(400)
         return ledger.apply(study.id, [CloseStage(stage.id, stage.version, "baseline", ""), following])
 
     with ThreadPoolExecutor(2) as threads:

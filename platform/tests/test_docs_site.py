@@ -118,7 +118,7 @@ def test_an_option_is_looked_for_by_all_its_words(site: Path, tmp_path: Path) ->
     (tmp_path / "page.html").write_text(script, encoding="utf-8")
     options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
     command = [str(CHROMIUM), *options, (tmp_path / "page.html").as_uri()]
-    document = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    document = subprocess.run(command, capture_output=True, text=True, timeout=400, check=True).stdout
     sent = ['"per gpu"', 'launch "retry"', "per-gpu", "-sigma", "-- ", "--", "--kept"]
     assert f"<title>{json.dumps(sent, separators=(',', ':'))}</title>" in document
     assert all("search_words.js" in " ".join(page.loaded) for page in pages(site).values())

@@ -92,7 +92,7 @@ def run(folder, *arguments, stdout=subprocess.PIPE, **environment):
     kept = {name: value for name, value in os.environ.items() if not name.startswith("POSESTUDY_")}
     return subprocess.run(
         [sys.executable, "-c", "from posestudy.commands.app import run; run()", *map(str, arguments)],
-        cwd=folder, env={**kept, **environment}, stdout=stdout, stderr=subprocess.PIPE, timeout=120, check=False,
+        cwd=folder, env={**kept, **environment}, stdout=stdout, stderr=subprocess.PIPE, timeout=400, check=False,
     )  # fmt: skip
 
 
@@ -105,7 +105,7 @@ def test_a_current_directory_that_is_gone(tmp_path):
     )
     kept = {name: value for name, value in os.environ.items() if not name.startswith("POSESTUDY_")}
     command = [sys.executable, "-c", program]
-    done = subprocess.run(command, cwd=gone, env=kept, capture_output=True, timeout=120, check=False)
+    done = subprocess.run(command, cwd=gone, env=kept, capture_output=True, timeout=400, check=False)
     assert done.returncode == 2
     assert done.stderr == b"error: the current directory is gone; change to one that is there\n"
 

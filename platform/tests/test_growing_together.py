@@ -75,7 +75,7 @@ class Crowd:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(120)
+            thread.join(400)
         assert self.errors == []
 
     def _act(self, actor: Callable[[Ledger, random.Random, int], None], index: int) -> None:

@@ -96,7 +96,7 @@ def test_32_processes_lose_nothing_and_do_nothing_twice(ledger_url: str, tmp_pat
     for process in processes:
         process.start()
     for process in processes:
-        process.join(300)
+        process.join(400)
     assert [process.exitcode for process in processes] == [0] * WORKERS, "a database that is busy is no error"
     seen: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
     for path in tmp_path.glob("*.jsonl"):

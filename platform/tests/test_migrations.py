@@ -65,7 +65,7 @@ def test_many_processes_may_start_at_once_on_an_empty_place(ledger_url: str, cou
     for process in processes:
         process.start()
     for process in processes:
-        process.join(120)
+        process.join(400)
     assert [process.exitcode for process in processes] == [0] * count
     ledger = Ledger.open(ledger_url)
     assert {study.name for study in ledger.studies()} == {f"s{index}" for index in range(count)}
@@ -251,7 +251,7 @@ def test_a_kill_in_the_middle_of_a_migration_leaves_the_older_ledger_whole(
     old_ledger(ledger_url, home)
     process = multiprocessing.get_context("fork").Process(target=upgrade_and_die, args=(ledger_url,))
     process.start()
-    process.join(60)
+    process.join(400)
     assert process.exitcode == -signal.SIGKILL
     with engine.connect() as connection:
         assert connection.scalar(sa.text("SELECT version_num FROM posestudy_version")) == "0001"
@@ -289,7 +289,7 @@ def test_a_worker_of_an_older_posestudy_writes_on_while_a_newer_one_migrates(
     while len(written) < before + 3 and not failed:
         time.sleep(0.01)
     stop.set()
-    worker.join(60)
+    worker.join(400)
     assert failed == []
     assert [study.name for study in ledger.studies()] == written
     ledger.close()

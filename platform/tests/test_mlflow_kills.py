@@ -156,7 +156,7 @@ def test_a_projector_frozen_while_it_creates_a_run_does_no_harm_when_it_wakes_up
     proxy.held.clear()
     proxy.released.clear()
     child = in_child(settings, name)
-    assert proxy.held.wait(60)
+    assert proxy.held.wait(400)
     freeze(child, settings)
     ledger = Ledger.open(settings.database_url)
     assert project_once(settings, ledger) > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import sqlite3
@@ -10,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from projection_study import PROFILE, begin, cell, close, create, epoch, finish, train
@@ -18,6 +20,7 @@ from posestudy.commands.app import main
 from posestudy.ledger import Ledger
 from posestudy.ledger.records import AddCells, WithdrawStages
 from posestudy.projections import service
+from posestudy.projections.delivery import Delivery
 from posestudy.projections.project import Projector, project_once
 from posestudy.projections.quiet_mlflow import open_client
 from posestudy.projections.turn import BusyError, Turn, turn
@@ -327,6 +330,33 @@ def test_the_service_drains_before_it_ends(settings: Settings, book: Ledger) -> 
     assert running.loop() == 0
     running.close()
     assert list(runs(settings)) == [1]
+
+
+def test_the_service_begins_anew_where_the_store_is_deleted_as_soon_as_its_first_pass_ends(
+    settings: Settings, book: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "PERIOD_S", 0.01)
+    create(book)
+    train(book, [0.1])
+    whole = Projector.run
+
+    def then_deleted(self: Projector, **options: Any) -> Delivery:
+        delivery = whole(self, **options)
+        settings.home.mlflow_database.unlink()
+        return delivery
+
+    begun: list[list[str]] = []
+
+    def begin_anew(_: str, words: list[str]) -> None:
+        begun.append(words)
+        raise SystemExit
+
+    monkeypatch.setattr(Projector, "run", then_deleted)
+    monkeypatch.setattr(os, "execv", begin_anew)
+    running = service.Service(settings, threading.Event())
+    with pytest.raises(SystemExit):
+        running.loop()
+    assert begun[0][1:3] == ["-m", "posestudy.projections.service"]
 
 
 def test_the_service_outlives_an_unreachable_ledger(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -160,7 +160,7 @@ def test_many_who_read_the_same_promote_once(ledger: Ledger, study_id: int) -> N
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(400)
     assert sorted(told) == [False] * 15 + [True] * 3
     fences = [claim.trial.fence for _ in range(4) if (claim := ledger.claim(STUDY, "next", 60.0)) is not None]
     assert fences == [2, 2, 2]

@@ -38,7 +38,7 @@ class Watched:
                 [sys.executable, "-c", RUN, *arguments],
                 cwd=self.folder, env=self.environment, stdout=said, stderr=said, stdin=subprocess.DEVNULL,
             )  # fmt: skip
-            deadline = time.monotonic() + 150
+            deadline = time.monotonic() + 400
             while process.poll() is None and time.monotonic() < deadline:
                 self._look_at_command_lines(process.pid)
                 if stop_after and stop_after.encode() in (self.folder / "said").read_bytes():

@@ -59,7 +59,7 @@ def test_a_pipe_is_not_painted_over_and_over(home: Home, sqlite_ledger: Ledger) 
     end(sqlite_ledger, claim(sqlite_ledger))
     close(sqlite_ledger)
     rest = stdout.read()
-    assert watching.wait(60) == 0
+    assert watching.wait(400) == 0
     assert "small (closed), coco/AP: 2 completed" in rest
     assert rest.endswith(f"report with: posestudy --home {home.root} report small --out out/small\n")
     assert "\x1b" not in rest
@@ -91,7 +91,7 @@ def test_a_terminal_sees_the_trial_that_runs_while_it_runs(
     with suppress(OSError):  # what a terminal says whose last program is gone
         while part := os.read(main, 4096):
             shown += part
-    assert watching.wait(60) == 1
+    assert watching.wait(400) == 1
     text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown.decode())
     assert (b"\x1b[" in shown) is painted
     if painted:

@@ -101,7 +101,7 @@ def test_a_password_that_mlflow_would_refuse_is_refused_before_it_starts(
     Path(environment["MLFLOW_TRACKING_PASSWORD_FILE"]).write_text("too-short-1")
     command = [sys.executable, "-m", "posestudy.projections.tracking_server"]
     command += ["--artifacts", str(tmp_path), "--private", str(tmp_path / "private")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=400)
     assert done.returncode == 2
     assert "found 11 characters, MLflow expects 12 or more" in done.stderr
     assert "too-short" not in done.stderr

@@ -84,7 +84,7 @@ def run_alone(script: Path, tmp_path: Path, *arguments: str) -> subprocess.Compl
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=300,
+        timeout=400,
         check=False,
     )
 
@@ -270,7 +270,7 @@ def test_two_trials_of_several_processes_may_train_on_one_machine(study: Path, t
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=120,
+            timeout=400,
             check=False,
         )
     assert done.returncode == 0, done.stdout[-3000:]

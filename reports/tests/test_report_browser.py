@@ -34,7 +34,7 @@ needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not ins
 def _rendered(page: Path, profile: Path) -> tuple[str, list[str]]:
     """The document after its scripts ran, and what it wrote to the console."""
     command = [str(CHROMIUM), *QUIET, f"--user-data-dir={profile}", page.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=400, check=True)
     return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
 
 

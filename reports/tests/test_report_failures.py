@@ -213,7 +213,7 @@ def test_a_browser_clicks_through_the_cases_and_its_console_is_silent(tmp_path):
         [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--enable-logging=stderr",
          "--disable-background-networking", "--virtual-time-budget=4000", "--dump-dom",
          f"--user-data-dir={tmp_path / 'profile'}", page.as_uri()],
-        capture_output=True, text=True, timeout=120, check=True,
+        capture_output=True, text=True, timeout=400, check=True,
     )  # fmt: skip
     assert [line for line in done.stderr.splitlines() if "CONSOLE" in line] == []
     (seen,) = re.findall(r'data-seen="([^"]*)"', done.stdout)

@@ -71,7 +71,7 @@ def compiled(folder: Path, name: str, runs: int = 1) -> str:
     for _ in range(runs):
         done = subprocess.run(
             ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", name],
-            cwd=folder, check=False, timeout=120, capture_output=True, text=True, errors="replace",
+            cwd=folder, check=False, timeout=400, capture_output=True, text=True, errors="replace",
         )  # fmt: skip
         assert done.returncode == 0, done.stdout[-3000:]
     return done.stdout.replace("\n", " ")

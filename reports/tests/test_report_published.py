@@ -164,7 +164,7 @@ def address(registered: tuple[Home, Any], tmp_path: Path) -> Iterator[str]:
     command += ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)]
     with (tmp_path / "log").open("wb") as log:
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 400
     try:
         while True:
             try:
@@ -183,7 +183,7 @@ def address(registered: tuple[Home, Any], tmp_path: Path) -> Iterator[str]:
 def ask(address: str, *rows: dict[str, Any]) -> Any:
     body = json.dumps({"dataframe_records": list(rows)}).encode()
     request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=60) as answer:
+    with urllib.request.urlopen(request, timeout=400) as answer:
         return json.load(answer)["predictions"]
 
 

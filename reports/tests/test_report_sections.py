@@ -184,7 +184,7 @@ def _compiled(files: dict[str, bytes], folder: Path, wanted: str) -> str:
     )
     done = subprocess.run(
         ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "main.tex"],
-        cwd=folder, check=False, timeout=120, capture_output=True, text=True, errors="replace",
+        cwd=folder, check=False, timeout=400, capture_output=True, text=True, errors="replace",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-2000:]
     return done.stdout

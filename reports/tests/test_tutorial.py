@@ -89,7 +89,7 @@ def serve(command: Command, folder: Path, environment: dict[str, str]) -> None:
                 assert page.status == 200
     finally:
         served.send_signal(signal.SIGINT)
-        assert served.wait(timeout=60) == 0
+        assert served.wait(timeout=400) == 0
 
 
 @pytest.mark.slow

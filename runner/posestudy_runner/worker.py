@@ -108,7 +108,8 @@ class Worker:
         if context.budget_s is None and not self._has_deadline:
             return False
         snapshot = context.ledger.snapshot(context.study, values=False)
-        if all(trial.state is TrialState.DONE for trial in snapshot.trials):
+        # Without a trial yet too: one worker would open the first stage, and its neighbour begin a trial of it.
+        if snapshot.trials and all(trial.state is TrialState.DONE for trial in snapshot.trials):
             return False
         spent_s = stop_rules.spent_s(snapshot)
         if context.budget_s is not None and spent_s >= context.budget_s:

@@ -79,7 +79,7 @@ def company(order: TrialOrder) -> int:
     return sum(pid != STRANGER for pid in _holders(Path(order.training["gpu_folder"]) / order.device))
 
 
-def wait_for_company(order: TrialOrder, wanted: int, limit_s: float = 60.0) -> None:
+def wait_for_company(order: TrialOrder, wanted: int, limit_s: float = 400.0) -> None:
     until = time.monotonic() + limit_s
     while company(order) < wanted:
         if time.monotonic() > until:

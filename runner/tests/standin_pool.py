@@ -128,7 +128,7 @@ def ordered(home: Home, ledger: Ledger, claim: Claim, *, threads: int) -> TrialO
     return Worker(context, Slot(0, Device("cpu", "cpu"), threads)).order(claim)
 
 
-def until(condition: Callable[[], Any], limit_s: float = 60.0) -> Any:
+def until(condition: Callable[[], Any], limit_s: float = 400.0) -> Any:
     """The first true answer of `condition`."""
     ends = time.monotonic() + limit_s
     while not (answer := condition()):

@@ -34,7 +34,7 @@ def test_it_wakes_all_who_sleep(stop: Stop) -> None:
     sleepers = [asleep(bell, stop, bell.rung) for _ in range(3)]
     bell.ring()
     for sleeper in sleepers:
-        sleeper.join(60)
+        sleeper.join(400)
         assert not sleeper.is_alive()
 
 
@@ -51,7 +51,7 @@ def test_the_end_of_the_pool_wakes_them_too(stop: Stop) -> None:
     bell = Bell()
     sleeper = asleep(bell, stop, bell.rung)
     stop.request("the user wants it")
-    sleeper.join(60)
+    sleeper.join(400)
     assert not sleeper.is_alive()
 
 
@@ -59,6 +59,6 @@ def test_a_pool_does_not_wait_for_its_next_look(home: Home, sqlite_ledger: Ledge
     cells = {"short": {}, "long": {"step_s": 0.2}, "third": {}}
     run = Standin(home, sqlite_ledger, cells)
     thread = in_background(run.pool(poll_s=NEVER_S), workers=3)
-    thread.join(120)
+    thread.join(400)
     assert not thread.is_alive(), "a worker sleeps although its study has ended"
     assert [trial.outcome for trial in run.trials()] == [Outcome.COMPLETED] * 3

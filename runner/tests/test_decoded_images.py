@@ -205,7 +205,7 @@ def test_trials_in_step_keep_each_image_once(tmp_path: Path, monkeypatch: pytest
 
     def at_the_same_time(path: str) -> decoded_images.Decoded:
         fresh = decode(path)
-        both.wait(60)
+        both.wait(400)
         return fresh
 
     monkeypatch.setattr(decoded_images, "decoded", at_the_same_time)
@@ -222,7 +222,7 @@ def in_processes(calls: Iterable[tuple[Any, ...]]) -> None:
     for process in started:
         process.start()
     for process in started:
-        process.join(60)
+        process.join(400)
     assert [process.exitcode for process in started] == [0] * len(started)
 
 

@@ -193,7 +193,7 @@ def test_a_store_that_is_taken_away_while_it_is_used_stops_nobody(
     # In a process of its own: what reads behind the end of a mapped file is killed.
     reader = multiprocessing.get_context("fork").Process(target=read_all, args=(images, paths))
     reader.start()
-    reader.join(60)
+    reader.join(400)
     assert reader.exitcode == 0
     for _ in range(2):
         read_all(images, paths)

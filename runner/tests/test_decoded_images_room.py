@@ -58,7 +58,7 @@ def names(folder: Path) -> set[str]:
 def hold(paths: list[str], folder: Path, ready: Event, end: Event) -> None:
     images = read_all(paths, folder)
     ready.set()
-    end.wait(60)
+    end.wait(400)
     assert len(images)
 
 
@@ -69,10 +69,10 @@ def used_elsewhere(paths: list[str], folder: Path) -> Iterator[None]:
     ready, end = context.Event(), context.Event()
     process = context.Process(target=hold, args=(paths, folder, ready, end))
     process.start()
-    assert ready.wait(60)
+    assert ready.wait(400)
     yield
     end.set()
-    process.join(60)
+    process.join(400)
     assert process.exitcode == 0
 
 

@@ -135,7 +135,7 @@ def test_a_trial_trains_as_it_does_without(cats: Path, tmp_path: Path) -> None:
     script = Path(__file__).with_name("warped_attempts.py")
     done = subprocess.run(
         [sys.executable, str(script), str(tmp_path / "study.json"), str(tmp_path / "home")],
-        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300, check=False,
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=400, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-5000:]
     home = Home(tmp_path / "home")

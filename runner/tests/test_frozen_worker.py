@@ -72,7 +72,7 @@ def test_a_worker_that_wakes_up_changes_nothing(
     second = in_background(study.pool(lease_s=1.0))
     until(lambda: study.trials()[0].fence == 2)
     trained = epochs_written(study, 1)
-    second.join(60)
+    second.join(400)
     (record,) = study.trials()
     assert (record.state, record.outcome, record.fence) == (TrialState.DONE, Outcome.COMPLETED, 2)
     if not whole_machine:
@@ -88,7 +88,7 @@ def test_a_worker_that_wakes_up_changes_nothing(
     time.sleep(0.5)
     assert len(epochs_written(study, 1)) <= len(trained) + 1
     pool.resume()
-    assert first.wait(60) == 0
+    assert first.wait(400) == 0
     until(lambda: not trial.is_running())
     assert len(epochs_written(study, 1)) <= len(trained) + 1
     assert len(epochs_written(study, 1)) < EPOCHS

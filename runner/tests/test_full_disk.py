@@ -49,7 +49,7 @@ def run_through(study: Standin, filler: Filler) -> None:
     until(lambda: "paused" in study.output.getvalue() or not thread.is_alive())
     assert thread.is_alive(), "the disk was full, and nothing was said of it"
     filler.remove()
-    thread.join(60)
+    thread.join(400)
     assert not thread.is_alive()
     assert thread.error is None  # type: ignore[attr-defined]
     (trial,) = study.trials()
@@ -103,7 +103,7 @@ def test_a_ledger_without_room_is_waited_for(home: Home, mount: Mount, tmp_path:
     until((study.folder(1, 1) / "epoch_8.pth").exists)
     assert len(study.values(study.trials()[0])) < 8
     filler.remove()
-    thread.join(60)
+    thread.join(400)
     (trial,) = study.trials()
     assert (trial.outcome, study.attempts(trial)) == (Outcome.COMPLETED, ["finished"])
     assert len(study.values(trial)) == 8
@@ -120,7 +120,7 @@ def test_an_order_waits_for_room_and_keeps_its_lease(home: Home, sqlite_ledger: 
     leases = {study.trials()[0].lease_until}
     until(lambda: leases.add(study.trials()[0].lease_until) or len(leases) > 3)
     filler.remove()
-    thread.join(60)
+    thread.join(400)
     (trial,) = study.trials()
     assert (trial.outcome, study.attempts(trial)) == (Outcome.COMPLETED, ["finished"])
     assert study.ledger.snapshot(STUDY).study.state == "closed"
@@ -135,7 +135,7 @@ def test_a_pool_whose_own_words_go_nowhere_trains_on(home: Home, sqlite_ledger: 
     os.close(reader)
     full = os.open("/dev/full", os.O_WRONLY)
     command = [sys.executable, standin_pool_process.__file__, *arguments]
-    subprocess.run(command, stdout=full if gone == "full" else writer, timeout=60, check=False)
+    subprocess.run(command, stdout=full if gone == "full" else writer, timeout=400, check=False)
     os.close(full)
     os.close(writer)
     (trial,) = study.trials()

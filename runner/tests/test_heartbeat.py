@@ -73,7 +73,7 @@ class Hanging(Ledger):
         self.answers = threading.Event()
 
     def _wait(self) -> None:
-        if hasattr(self, "answers") and not self.answers.wait(60):
+        if hasattr(self, "answers") and not self.answers.wait(400):
             raise LedgerUnavailableError("the database does not answer")
 
     def renew(self, *args, **options):
@@ -95,7 +95,7 @@ def test_a_worker_that_waits_for_its_ledger_keeps_its_trial_training(home: Home)
     until((study.folder(1, 1) / "epoch_5.pth").exists)
     assert max(study.values(study.trials()[0])) < 5
     ledger.answers.set()
-    thread.join(60)
+    thread.join(400)
     (trial,) = study.trials()
     assert (trial.outcome, study.attempts(trial)) == (Outcome.COMPLETED, ["finished"])
     assert study.values(trial) == {1: 0.01, 2: 0.02, 3: 0.03, 4: 0.04, 5: 0.05}
@@ -114,7 +114,7 @@ def test_a_request_to_stop_reaches_the_trial_while_the_ledger_hangs(home: Home) 
     pool.stop.request("the test asks")
     until(lambda: not Path(f"/proc/{pid}").exists())
     ledger.answers.set()
-    thread.join(60)
+    thread.join(400)
     (trial,) = study.trials()
     assert study.attempts(trial) == ["preempted"]
     ledger.close()
@@ -130,7 +130,7 @@ def test_a_frozen_trial_is_no_reason_to_take_it_away(home: Home, sqlite_ledger: 
     frozen_until = boot_time() + 1.2
     until(lambda: boot_time() > frozen_until)
     os.kill(pid, signal.SIGCONT)
-    thread.join(60)
+    thread.join(400)
     (trial,) = study.trials()
     assert (trial.outcome, study.attempts(trial)) == (Outcome.COMPLETED, ["finished"])
 
@@ -179,7 +179,7 @@ def test_a_trial_that_waits_for_the_pruner_during_an_outage_does_not_use_up_its_
     over = boot_time() + 1.5
     until(lambda: boot_time() > over)
     ledger.back = True
-    thread.join(60)
+    thread.join(400)
     (trial,) = study.trials()
     assert (trial.outcome, study.attempts(trial)) == (Outcome.COMPLETED, ["finished"])
     ledger.close()

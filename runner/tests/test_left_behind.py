@@ -293,7 +293,7 @@ def test_a_checkpoint_from_the_middle_of_an_epoch_is_where_the_next_attempt_begi
     thread = in_background(pool)
     until(lambda: study.trials() and study.values(study.trials()[0]))
     pool.stop.request("the test asks")
-    thread.join(60)
+    thread.join(400)
     (trial,) = study.trials()
     assert (trial.ckpt_epoch, Path(trial.ckpt_path or "").name) == (1, "in_epoch_2.pth")
     assert (study.attempts(trial), trial.duration_s) == (["preempted"], 0.75)

@@ -140,7 +140,7 @@ def test_it_waits_while_somebody_else_holds_the_memory(make, home: Home) -> None
     until(lambda: "other processes hold the rest" in study.output.getvalue())
     assert study.ledger.snapshot("second").attempts == ()
     study.gpus.strangers("cuda:0", 0.0)
-    thread.join(60)
+    thread.join(400)
     (trial,) = study.ledger.snapshot("second").trials
     assert trial.outcome is Outcome.COMPLETED
 

@@ -95,7 +95,7 @@ def test_what_was_killed_before_its_decision_or_its_pause_pauses_without_trainin
 ) -> None:
     script = Path(__file__).with_name("standin_searched.py")
     url = f"sqlite:///{home.database}"
-    dead = subprocess.run([sys.executable, str(script), str(home.root), url, call], timeout=120, check=False)
+    dead = subprocess.run([sys.executable, str(script), str(home.root), url, call], timeout=400, check=False)
     assert dead.returncode == -signal.SIGKILL
     (left,) = sqlite_ledger.snapshot(NAME).trials
     assert (left.state, left.ckpt_epoch, left.decision) == (TrialState.RUNNING, 1, decision)

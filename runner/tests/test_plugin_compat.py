@@ -35,7 +35,7 @@ def run(code: str, *paths: Path) -> subprocess.CompletedProcess[str]:
     """
     start = START + f"sys.path[:0] = {[str(path) for path in paths]!r}\n"
     return subprocess.run(
-        [sys.executable, "-c", start + textwrap.dedent(code)], capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, "-c", start + textwrap.dedent(code)], capture_output=True, text=True, timeout=400, check=False
     )
 
 

@@ -34,7 +34,7 @@ def test_a_pool_told_to_end_while_the_packages_load_ends_at_once(
     until(lambda: psutil.Process(process.pid).children())
     children = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 0
+    assert process.wait(400) == 0
     until(lambda: not any(alive(child.pid) for child in children))
     assert "Traceback" not in output.read_text()
     assert sqlite_ledger.snapshot("standin").attempts == ()
@@ -83,9 +83,9 @@ def test_a_second_signal_ends_a_pool_whose_ledger_hangs(home: Home, monkeypatch:
     until(lambda: study.trials() and study.values(study.trials()[0]))
     trial = int((study.folder(1, 1) / "pid").read_text())
     ledger.hold()
-    assert ledger.asked.wait(60)
+    assert ledger.asked.wait(400)
     ends.stop.now("the test has no patience")
-    thread.join(60)
+    thread.join(400)
     assert not thread.is_alive()
     until(lambda: not alive(trial))
     assert "the leases end by themselves" in study.output.getvalue()
@@ -102,7 +102,7 @@ def test_a_trial_whose_loaders_got_the_same_signal_first_gives_way(home: Home, s
     thread = in_background(ends)
     until(lambda: study.trials() and study.values(study.trials()[0]))
     ends.stop.request("the pool got SIGTERM")
-    thread.join(60)
+    thread.join(400)
     (trial,) = study.trials()
     assert (trial.state, study.attempts(trial)) == (TrialState.WAITING, ["preempted"])
 

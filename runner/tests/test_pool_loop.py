@@ -124,7 +124,7 @@ def test_a_request_to_stop_gives_the_lease_back_and_the_next_pool_resumes(home: 
     thread = in_background(pool)
     until(lambda: study.values(study.trials()[0]) if study.trials() else None)
     pool.stop.request("the test asks")
-    thread.join(60)
+    thread.join(400)
     (trial,) = study.trials()
     assert trial.state is TrialState.WAITING
     assert study.attempts(trial) == ["preempted"]
@@ -142,7 +142,7 @@ def test_a_trial_whose_checkpoint_is_gone_is_said_to_begin_again(home: Home, sql
     thread = in_background(pool)
     until(lambda: study.trials() and study.trials()[0].ckpt_epoch)
     pool.stop.request("the test asks")
-    thread.join(60)
+    thread.join(400)
     for kept in home.runs.rglob("*.pth"):
         kept.unlink()
     study.pool().run(1)
@@ -156,7 +156,7 @@ def test_a_deaf_trial_is_killed_after_the_grace_time(home: Home, sqlite_ledger: 
     thread = in_background(pool)
     until(lambda: study.trials() and study.values(study.trials()[0]))
     pool.stop.request("the test asks")
-    thread.join(60)
+    thread.join(400)
     assert not thread.is_alive()
     (trial,) = study.trials()
     assert (trial.state, study.attempts(trial)) == (TrialState.WAITING, ["preempted"])
@@ -167,7 +167,7 @@ def test_cancelling_stops_the_trial_and_the_pool_goes_on(home: Home, sqlite_ledg
     thread = in_background(study.pool(lease_s=0.6))
     until(lambda: study.trials() and study.values(study.trials()[0]))
     sqlite_ledger.cancel(STUDY, 1)
-    thread.join(60)
+    thread.join(400)
     assert [t.outcome for t in study.trials()] == [Outcome.CANCELLED, Outcome.COMPLETED]
     assert "cancelled by the user" in study.output.getvalue()
 
@@ -179,7 +179,7 @@ def test_signals_to_the_trial_itself_preempt_it(home: Home, sqlite_ledger: Ledge
     until(pid_file.exists)
     until(lambda: study.values(study.trials()[0]))
     os.kill(int(pid_file.read_text()), signal.SIGUSR1)
-    thread.join(60)
+    thread.join(400)
     (trial,) = study.trials()
     assert study.attempts(trial) == ["preempted", "finished"]
     assert set(study.values(trial)) == {1, 2, 3}
@@ -221,7 +221,7 @@ def test_training_goes_on_while_the_ledger_is_away_and_is_replayed_in_order(home
     until(last.exists)
     assert max(study.values(study.trials()[0])) < 4
     ledger.away = False
-    thread.join(60)
+    thread.join(400)
     (trial,) = study.trials()
     assert trial.outcome is Outcome.COMPLETED
     assert study.attempts(trial) == ["finished"]

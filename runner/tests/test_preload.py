@@ -43,7 +43,7 @@ def test_the_preload_starts_no_threads_and_loads_no_mlflow() -> None:
     )
     environment = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=300, env={**environment}
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=400, env={**environment}
     )
     assert done.stdout.split()[-4:] == ["1", "False", "False", "False"], done.stderr
 
@@ -53,5 +53,5 @@ def test_the_pool_itself_never_loads_torch() -> None:
         "import sys, posestudy_runner.commands, posestudy_runner.launching, posestudy_runner.engines.local\n"
         "print('torch' in sys.modules, 'mlflow' in sys.modules, 'pandas' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=400)
     assert done.stdout.split() == ["False", "False", "False"], done.stderr

@@ -140,7 +140,7 @@ def test_a_pool_outlives_its_forkserver(home: Home, sqlite_ledger: Ledger) -> No
     until((study.folder(1, 1) / "pid").exists)
     (server,) = children_named("forkserver")
     os.kill(server, signal.SIGKILL)
-    thread.join(60)
+    thread.join(400)
     assert [t.outcome for t in study.trials()] == [Outcome.COMPLETED, Outcome.COMPLETED]
     assert study.attempts(study.trials()[0]) == ["finished"]
 
@@ -255,7 +255,7 @@ def test_spawn_starts_trials_too(tmp_path: Path) -> None:
     script = tmp_path / "spawned.py"
     script.write_text(SPAWNED)
     path = order(tmp_path / "attempt").write()
-    done = subprocess.run([sys.executable, str(script), str(path)], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, str(script), str(path)], capture_output=True, text=True, timeout=400)
     assert "'outcome': 'completed'" in done.stdout, done.stderr
     assert done.stdout.rstrip().endswith(" 0")
 

@@ -48,7 +48,7 @@ def test_an_outage_of_the_ledger_loses_no_profile(home: Home) -> None:
     run = Standin(home, ledger, {"measured": {"profile": PROFILE}})
     thread = in_background(run.pool())
     until(lambda: ledger.asked)
-    thread.join(60)
+    thread.join(400)
     (trial,) = run.trials()
     assert ledger.asked > ledger.refusals
     assert (trial.outcome, trial.profile) == (Outcome.COMPLETED, PROFILE)

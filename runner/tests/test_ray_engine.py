@@ -208,12 +208,12 @@ def test_every_cell_is_finished_although_nodes_die(nodes: Nodes, tmp_path: Path)
         total = 12 * EPOCHS
         hold = study.home.root / standin_launch.HOLD
         for reached in sorted(schedule.sample(range(2, total - 12), KILLS)):
-            until(lambda reached=reached: study.epochs() >= reached, 240)
+            until(lambda reached=reached: study.epochs() >= reached)
             hold.touch()
             nodes.kill(schedule.choice(nodes.alive), whole=schedule.random() < 0.5)
             nodes.add()
             hold.unlink()
-        assert study.process.wait(240) == 0, study.said
+        assert study.process.wait(400) == 0, study.said
         no_violations(study)
         snapshot = study.snapshot()
         ends: dict[Any, list[str]] = defaultdict(list)
@@ -246,11 +246,11 @@ def test_a_real_trial_whose_node_is_killed_ends_as_an_undisturbed_one(nodes: Nod
     ):
         killed.start(REAL, "--engine", "ray", "--address", nodes.address, "--workers", "1")
         undisturbed.start(REAL, "--workers", str(os.cpu_count()))
-        until(lambda: killed.epochs() >= 1, 240)
+        until(lambda: killed.epochs() >= 1)
         nodes.kill(first)
         nodes.add()
-        assert undisturbed.process.wait(240) == 0, undisturbed.said
-        assert killed.process.wait(240) == 0, killed.said
+        assert undisturbed.process.wait(400) == 0, undisturbed.said
+        assert killed.process.wait(400) == 0, killed.said
         (trial,), (right,) = killed.snapshot().trials, undisturbed.snapshot().trials
         assert [str(a.end) for a in killed.snapshot().attempts] == ["lost", "finished"], killed.said
         assert {value.fence for value in killed.snapshot().values} == {1, 2}
@@ -270,12 +270,12 @@ def test_a_trial_on_several_gpus_has_a_node_that_has_room_for_all_of_it(nodes: N
     with launched(tmp_path, "ranks", ONE) as study:
         study.start(STANDIN, "--engine", "ray", "--address", nodes.address, "--set", "baseline.gpus=2")
         waits = "1 of 1 workers wait for a node with 2 cores free; none of the cluster's nodes has as much"
-        until(lambda: waits in study.said, 120)
+        until(lambda: waits in study.said)
         large = nodes.add(cpus=2)
-        until(lambda: study.epochs() >= 1, 240)
+        until(lambda: study.epochs() >= 1)
         nodes.kill(large)
         nodes.add(cpus=2)
-        assert study.process.wait(240) == 0, study.said
+        assert study.process.wait(400) == 0, study.said
         no_violations(study)
         (trial,) = study.snapshot().trials
         assert trial.fence == 2
@@ -297,22 +297,22 @@ def test_a_node_that_lacks_something_does_not_end_the_launch(nodes: Nodes, tmp_p
     with launched(tmp_path / "study", "lacks", "{name: only, design: grid, factors: {sigma: [1.0, 1.5]}}") as study:
         target = ("standin_launch:train", "on_some_nodes")
         study.start(target, "--engine", "ray", "--address", nodes.address)
-        until(lambda: study.said.count("tried again elsewhere, or there later") == 2, 120)
+        until(lambda: study.said.count("tried again elsewhere, or there later") == 2)
         # The one that can is still loading what it needs.
         with contextlib.suppress(subprocess.TimeoutExpired):
             study.process.wait(10)
         assert study.process.poll() is None, study.said
         go.touch()
-        assert study.process.wait(240) == 0, study.said
+        assert study.process.wait(400) == 0, study.said
         no_violations(study)
         # One worker alone, wherever it is placed first.
         study.start(target, "--engine", "ray", "--address", nodes.address, "--workers", "1", "--retry", "completed")
-        assert study.process.wait(240) == 0, study.said
+        assert study.process.wait(400) == 0, study.said
         assert "No module named 'on_some_nodes'" in study.said
         assert {trial.fence for trial in study.snapshot().trials} == {2}, study.said
         nodes.kill(good)
         study.start(target, "--engine", "ray", "--address", nodes.address, "--retry", "completed")
-        assert study.process.wait(240) == 2, study.said
+        assert study.process.wait(400) == 2, study.said
         assert "Traceback" not in study.said
 
 
@@ -321,9 +321,9 @@ def test_trials_are_saved_where_the_head_is_gone(tmp_path: Path) -> None:
     with standin_cluster.started(tmp_path / "cluster") as nodes, launched(tmp_path, "head", GRID, epochs=400) as study:
         nodes.add()
         study.start(STANDIN, "--engine", "ray", "--address", nodes.address)
-        until(lambda: study.epochs() >= 2, 240)
+        until(lambda: study.epochs() >= 2)
         nodes.behead()
-        assert study.process.wait(240) == 1, study.said
+        assert study.process.wait(400) == 1, study.said
         snapshot = study.snapshot()
         assert {trial.state for trial in snapshot.trials} == {TrialState.WAITING}
         assert [(str(a.end), a.why) for a in snapshot.attempts] == [
@@ -339,29 +339,29 @@ def test_a_worker_ends_with_its_node(nodes: Nodes, tmp_path: Path) -> None:
     node = nodes.add()
     with launched(tmp_path, "orphan", GRID, epochs=400) as study:
         study.start(STANDIN, "--engine", "ray", "--address", nodes.address)
-        until(lambda: study.epochs() >= 2, 240)
+        until(lambda: study.epochs() >= 2)
         owner = next(trial.owner for trial in study.snapshot().trials if trial.owner)
         assert not owner_is_dead(owner)
         nodes.kill(node, whole=False)
-        until(lambda: owner_is_dead(owner), 120)
+        until(lambda: owner_is_dead(owner))
         nodes.add()
-        until(lambda: {trial.fence for trial in study.snapshot().trials} == {0, 2}, 120)
+        until(lambda: {trial.fence for trial in study.snapshot().trials} == {0, 2})
 
 
 @pytest.mark.slow
 def test_a_launch_whose_own_node_dies_ends(tmp_path: Path) -> None:
     with launched(tmp_path, "alone", GRID, epochs=400) as study:
         study.start(STANDIN, "--engine", "ray", "--workers", "2")
-        until(lambda: study.epochs() >= 2, 240)
+        until(lambda: study.epochs() >= 2)
         family = psutil.Process(study.process.pid).children(recursive=True)
         for process in family:
             if process.name() == "raylet":
                 process.kill()
-        assert study.process.wait(240) == 1, study.said
+        assert study.process.wait(400) == 1, study.said
         assert "this machine is no node of the Ray cluster any more" in study.said
         assert "resume with: posestudy" in study.said
         assert "Traceback" not in study.said
-        _, left = psutil.wait_procs(family, timeout=60)
+        _, left = psutil.wait_procs(family, timeout=400)
         assert left == []
 
 
@@ -371,7 +371,7 @@ def test_who_waits_for_a_node_is_not_asked_when_nothing_is_left(nodes: Nodes, tm
     with launched(tmp_path, "late", ONE) as study:
         late = ("--workers", "4", "--set", "budget.deadline=2020-01-01T00:00:00+00:00")
         study.start(STANDIN, "--engine", "ray", "--address", nodes.address, *late)
-        assert study.process.wait(240) == 1, study.said
+        assert study.process.wait(400) == 1, study.said
         assert study.said.count("no further trial starts; move budget.deadline to go on") == 1, study.said
 
 
@@ -380,7 +380,7 @@ def test_a_worker_with_a_gpu_does_not_train_on_the_cpu(nodes: Nodes, tmp_path: P
     nodes.add(gpus=1)
     with launched(tmp_path, "gpu", ONE) as study:
         study.start(STANDIN, "--engine", "ray", "--address", nodes.address)
-        assert study.process.wait(240) == 2, study.said
+        assert study.process.wait(400) == 2, study.said
         assert "this torch can use no GPU" in study.said
         assert study.snapshot().attempts == ()
         assert "Traceback" not in study.said
@@ -390,7 +390,7 @@ def test_a_worker_with_a_gpu_does_not_train_on_the_cpu(nodes: Nodes, tmp_path: P
 def test_a_cluster_of_its_own_listens_here_alone_and_is_gone_at_the_end(tmp_path: Path) -> None:
     with launched(tmp_path, "own", GRID, epochs=40) as study:
         study.start(STANDIN, "--engine", "ray", "--workers", "2")
-        until(lambda: study.epochs() >= 3, 240)
+        until(lambda: study.epochs() >= 3)
         launcher = psutil.Process(study.process.pid)
         family = launcher.children(recursive=True)
         assert any("raylet" in process.name() for process in family)
@@ -402,8 +402,8 @@ def test_a_cluster_of_its_own_listens_here_alone_and_is_gone_at_the_end(tmp_path
         }
         assert listening == {"127.0.0.1"}
         study.process.send_signal(signal.SIGTERM)
-        assert study.process.wait(240) == 1, study.said
-        _, left = psutil.wait_procs(family, timeout=60)
+        assert study.process.wait(400) == 1, study.said
+        _, left = psutil.wait_procs(family, timeout=400)
         assert left == []
         snapshot = study.snapshot()
         assert {trial.state for trial in snapshot.trials} == {TrialState.WAITING}
@@ -418,7 +418,7 @@ def test_a_cluster_of_its_own_listens_here_alone_and_is_gone_at_the_end(tmp_path
 def test_a_cluster_that_is_not_there_is_named(tmp_path: Path) -> None:
     with launched(tmp_path, "nowhere", ONE) as study:
         study.start(STANDIN, "--engine", "ray", "--address", "127.0.0.1:1")
-        assert study.process.wait(240) == 2
+        assert study.process.wait(400) == 2
         assert "the Ray cluster at 127.0.0.1:1 cannot be reached" in study.said
         assert "Traceback" not in study.said
 

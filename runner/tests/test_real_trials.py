@@ -169,9 +169,9 @@ def test_a_trial_leaves_its_files_and_numbers(undisturbed: Run) -> None:
 def test_a_killed_trial_ends_as_an_undisturbed_one(tmp_path: Path, data: Path, undisturbed: Run) -> None:
     run = study(tmp_path, data)
     thread = in_background(run.pool())
-    until(lambda: 1 in run.epochs(), 300)
+    until(lambda: 1 in run.epochs())
     os.kill(int((run.home.attempt(NAME, 1, 1).folder / "pid").read_text()), signal.SIGKILL)
-    thread.join(300)
+    thread.join(400)
     (trial,) = run.trials()
     assert (trial.outcome, trial.fence) == (Outcome.COMPLETED, 2)
     assert_equal_results(run, undisturbed)
@@ -181,9 +181,9 @@ def test_a_damaged_checkpoint_is_not_resumed_from(tmp_path: Path, data: Path, un
     run = study(tmp_path, data)
     pool = run.pool()
     thread = in_background(pool)
-    until(lambda: 2 in run.epochs(), 300)
+    until(lambda: 2 in run.epochs())
     pool.stop.now("the test kills")
-    thread.join(300)
+    thread.join(400)
     (trial,) = run.trials()
     assert trial.state is TrialState.WAITING
     with open(trial.ckpt_path, "r+b") as file:
@@ -206,14 +206,14 @@ def test_ctrl_c_and_launch_again_ends_as_an_undisturbed_one(tmp_path: Path, data
     arguments = ["--home", str(run.home.root), "launch", str(run.file), "--workers", "1"]
     command = [sys.executable, "-c", program, *arguments]
     first = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=tmp_path)
-    until(lambda: first.poll() is not None or (run.ledger.studies() and 1 in run.epochs()), 300)
+    until(lambda: first.poll() is not None or (run.ledger.studies() and 1 in run.epochs()))
     first.send_signal(signal.SIGINT)
-    output, _ = first.communicate(timeout=300)
+    output, _ = first.communicate(timeout=400)
     assert first.returncode == 1, output
     assert "resume with: posestudy" in output
     assert run.trials()[0].state is TrialState.WAITING
     output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    second = subprocess.run(command, cwd=tmp_path, timeout=300, **output)
+    second = subprocess.run(command, cwd=tmp_path, timeout=400, **output)
     assert second.returncode == 0, second.stdout
     assert f"posestudy --home {run.home.root} report tiny --out" in second.stdout
     assert_equal_results(run, undisturbed)
@@ -229,7 +229,7 @@ def test_what_the_home_has_trained_is_not_trained_again_but_with_fresh(
     launch = [sys.executable, "-c", program, "--home", str(run.home.root), "launch", str(run.file), "--workers", "1"]
     output: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     for options in (["--set", "study=again"], ["--set", "study=anew", "--fresh"]):
-        done = subprocess.run([*launch, *options], cwd=tmp_path, timeout=300, **output)
+        done = subprocess.run([*launch, *options], cwd=tmp_path, timeout=400, **output)
         assert done.returncode == 0, done.stdout
     (origin,), (again,), (anew,) = (run.ledger.snapshot(name).trials for name in (NAME, "again", "anew"))
     assert (again.source or {})["uid"] == origin.uid

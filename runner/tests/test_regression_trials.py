@@ -187,9 +187,9 @@ def test_an_interrupted_rle_trial_ends_as_an_undisturbed_one(tmp_path: Path, cat
     run = put(tmp_path, CATS, cats)
     pool = run.pool()
     thread = in_background(pool)
-    until(lambda: bool(run.ledger.snapshot("tiny").values), 300)
+    until(lambda: bool(run.ledger.snapshot("tiny").values))
     pool.stop.now("the test interrupts")
-    thread.join(300)
+    thread.join(400)
     assert run.trials()["rle"].outcome is None
     run.pool().run(1)
     assert run.trials()["rle"].fence == 2

@@ -23,7 +23,7 @@ def test_a_restored_study_goes_on_from_its_checkpoints(home: Home, sqlite_ledger
     running = in_background(study.pool())
     until(lambda: len(study.trials()) == 3 and study.trials()[1].ckpt_epoch >= 1)
     make(home, sqlite_ledger, tmp_path / "kept")
-    running.join(120)
+    running.join(400)
 
     other = Home.resolve(tmp_path / "elsewhere")
     restore(other, f"sqlite:///{other.database}", tmp_path / "kept")

@@ -91,7 +91,7 @@ def test_jobs_of_a_queue_finish_a_study_and_a_second_launch_submits_none(
     said = io.StringIO()
     assert engine("script")(placed(standin, cluster, said, 2)) is Ended.ELSEWHERE
     assert "job 1 submitted: Job <1> is submitted to queue <course>." in said.getvalue()
-    until(lambda: len(list((tmp_path / "queue").glob("*.code"))) == 2, 120)
+    until(lambda: len(list((tmp_path / "queue").glob("*.code"))) == 2)
     snapshot = sqlite_ledger.snapshot(STUDY)
     assert snapshot.study.state == "closed", (tmp_path / "queue" / "1.out").read_text()
     assert [trial.outcome for trial in snapshot.trials] == [Outcome.COMPLETED] * 6
@@ -350,12 +350,12 @@ def test_a_killed_job_of_a_real_trial_ends_with_the_weights_of_an_undisturbed_on
     launch("undisturbed")
     launch("killed")
     ledger = Ledger.open(f"sqlite:///{home.database}")
-    until(lambda: ledger.snapshot("killed").values or (tmp_path / "queue" / "2.code").exists(), 300)
+    until(lambda: ledger.snapshot("killed").values or (tmp_path / "queue" / "2.code").exists())
     # Everything of the job at once, as a batch system ends it: shell, worker, forkserver and trial.
     for process in processes_of(tmp_path / "queue" / "2.pid"):
         os.kill(process, signal.SIGKILL)
     launch("killed")
-    until(lambda: all((tmp_path / "queue" / f"{job}.code").exists() for job in (1, 3)), 300)
+    until(lambda: all((tmp_path / "queue" / f"{job}.code").exists() for job in (1, 3)))
     final = {}
     for name in ("undisturbed", "killed"):
         (trial,) = ledger.snapshot(name).trials

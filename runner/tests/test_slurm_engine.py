@@ -92,7 +92,7 @@ def at_slurm(slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> Slurm:
     return slurm
 
 
-def until(condition: Callable[[], Any], limit_s: float = 240.0) -> Any:
+def until(condition: Callable[[], Any], limit_s: float = 400.0) -> Any:
     """As `until` of other tests, with the patience that processes of Slurm's need on a busy machine."""
     return until_soon(condition, limit_s)
 

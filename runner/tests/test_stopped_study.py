@@ -46,11 +46,16 @@ def test_after_its_deadline_a_pool_starts_nothing_and_a_moved_one_goes_on(home: 
 
 
 @pytest.mark.slow
-def test_a_waiting_trial_is_not_started_after_the_deadline(home: Home, sqlite_ledger: Ledger) -> None:
+def test_a_waiting_trial_is_not_started_after_the_deadline(
+    home: Home, sqlite_ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with_baseline = {"include_baseline": True}
     made = study("late", stage=with_baseline, budget={"deadline": PAST})
-    said = io.StringIO()
+    said, asked, claim = io.StringIO(), [], sqlite_ledger.claim
+    monkeypatch.setattr(sqlite_ledger, "claim", lambda *words, **more: asked.append(words) or claim(*words, **more))
     pool(home, sqlite_ledger, made, said).run(2)
+    # Not even while the first stage was not open yet: one worker would open it, and its neighbour begin the trial.
+    assert asked == []
     held = sqlite_ledger.snapshot("late")
     assert [t.state for t in held.trials] == [TrialState.WAITING]
     assert "the deadline has passed (2020-01-01 00:00 UTC): no further trial starts; move budget.deadline" in (

@@ -6,7 +6,7 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
-from posestudy.projections.sqlite_file import create_whole
+from posestudy.projections.sqlite_file import create_whole, file_identity, is_file
 from posestudy.settings import mlflow_password
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ ENVIRONMENT = {
     "GIT_PYTHON_REFRESH": "quiet",
 }
 """Set for this process and for every MLflow process it starts."""
+
+_files: dict[str, tuple[int, int] | None] = {}
+"""By URL, the file that this process opened."""
 
 # MLflow's own default (120 s) would hold the projector's lock for minutes in an outage, and the ledger keeps everything
 # anyway; a user's own setting wins.
@@ -54,7 +57,18 @@ def open_client(uri: str) -> MlflowClient:
     from mlflow import MlflowClient
 
     create_whole(uri, lambda url: MlflowClient(tracking_uri=url))
-    return MlflowClient(tracking_uri=uri)
+    client = MlflowClient(tracking_uri=uri)
+    _files.setdefault(uri, file_identity(uri))
+    return client
+
+
+def file_replaced(uri: str) -> bool:
+    """Whether the SQLite file of the store at `uri` was deleted or replaced since this process opened it first.
+
+    MLflow looks at a database once in a process and keeps a deleted file open: only a new process sees another one.
+    """
+    # Without an identity it was deleted in the instant between its opening and the look at it.
+    return is_file(uri) and uri in _files and (_files[uri] is None or _files[uri] != file_identity(uri))
 
 
 def trouble() -> tuple[type[Exception], ...]:

@@ -28,8 +28,8 @@ from posestudy.masking import HidingFormatter
 from posestudy.projections.delivery import Delivery
 from posestudy.projections.news import News
 from posestudy.projections.project import Projector, log
+from posestudy.projections.quiet_mlflow import file_replaced
 from posestudy.projections.reasons import GONE
-from posestudy.projections.sqlite_file import file_identity
 from posestudy.projections.turn import BusyError, turn
 from posestudy.settings import Settings, masked
 
@@ -47,7 +47,6 @@ class Service:
         self._stop = stop
         self._ledger: Ledger | None = None
         self._projector: Projector | None = None
-        self._store = file_identity(settings.mlflow_uri)
         self._news = News(settings.home, log, _tell)
         self._failing = False
 
@@ -97,16 +96,14 @@ class Service:
         return delivery.complete
 
     def _deliver(self) -> Delivery:
-        if self._store != file_identity(self._settings.mlflow_uri):
+        if file_replaced(self._settings.mlflow_uri):
             self._start_over()
         if self._ledger is None:
             self._ledger = Ledger.open(self._settings.database_url)
         if self._projector is None:
             self._projector = Projector(self._settings, self._ledger)
         with turn(self._ledger) as held:
-            delivery = self._projector.run(turn=held)
-        self._store = self._store or file_identity(self._settings.mlflow_uri)
-        return delivery
+            return self._projector.run(turn=held)
 
     def _forget(self) -> None:
         ledger, self._ledger, self._projector = self._ledger, None, None
