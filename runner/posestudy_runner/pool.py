@@ -6,10 +6,10 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import posestudy
 from posestudy.errors import MissingPieceError, PoseStudyError
 from posestudy.home import Home
 from posestudy.ledger import Ledger
-from posestudy.ledger.records import Json
+from posestudy.ledger.records import Json, Snapshot
 from posestudy_runner import devices, measurements, notifying
 from posestudy_runner.attempt import GIVE_UP_S, UnusableError
 from posestudy_runner.context import PoolContext, PoolOptions
@@ -103,6 +103,9 @@ class Pool:
             MissingPieceError: trials cannot run here.
         """
         projector = Projector(self._home, self._display.say)
+        if self._ledger.study(self._goal.study).state == "closed":
+            self._tell_of_the_end(projector)
+            return self.stop.requested
         starter = Starter(self._start_method(), self._options.preload)
         with told_to(self._hear_signal), starter:
             if self._options.projects:
@@ -123,6 +126,22 @@ class Pool:
         if self._failure is not None:
             raise self._failure
         return self.stop.requested
+
+    def _tell_of_the_end(self, projector: Projector) -> None:
+        """Whatever an earlier pool did not come to say of a study that is done: nothing of it is trained any more."""
+        if self._options.projects:
+            projector.start()
+        with told_to(self._hear_signal):
+            try:
+                with self._told() as seen:
+                    if seen is not None:
+                        seen(self._ledger.snapshot(self._goal.study, values=False))
+            finally:
+                if self._options.projects:
+                    projector.send_the_rest(self.stop)
+
+    def _told(self) -> AbstractContextManager[Callable[[Snapshot], None] | None]:
+        return notifying.telling(self._options.notify, self._ledger, self._home, self._goal.study, self._display.say)
 
     def _start_method(self) -> StartMethod:
         wanted = StartMethod(self._options.start)
@@ -244,8 +263,7 @@ class Pool:
             for slot in slots
         ]
         patience = Patience(self.stop, self._options.stop_grace_s)
-        told = notifying.telling(self._options.notify, self._ledger, self._home, self._goal.study, self._display.say)
-        with self._display, self._watched(), told as context.seen:
+        with self._display, self._watched(), self._told() as context.seen:
             for thread in threads:
                 thread.start()
             for thread in threads:

@@ -13,6 +13,7 @@ from posestudy.errors import LedgerUnavailableError, MissingPieceError
 from posestudy.home import Home
 from posestudy.ledger import Ledger
 from posestudy.vocabulary import Outcome, TrialState, Verdict
+from posestudy_runner.notifying import Notifier
 from posestudy_runner.steering import Steering
 
 __all__ = ["importable_standins"]
@@ -51,6 +52,22 @@ def test_every_ending_is_recorded_and_the_pool_goes_on(home: Home, sqlite_ledger
     assert by_number[5].provenance["host"]
     assert sqlite_ledger.study(STUDY).state == "closed"
     assert "works" in study.output.getvalue()
+
+
+def test_a_pool_on_a_study_that_is_done_loads_nothing_to_train_with(
+    home: Home, sqlite_ledger: Ledger, tmp_path: Path
+) -> None:
+    study = Standin(home, sqlite_ledger, {"works": {}})
+    before = Notifier(sqlite_ledger, home, STUDY, "true", print)
+    before.begin()
+    before.close()
+    assert study.pool().run(1) is False
+    study.output.truncate(0)
+    # Nobody had told of the end so far.
+    command = f"echo $POSESTUDY_EVENT >>{tmp_path}/told"
+    assert study.pool(preload="no_such_package", notify=command).run(1) is False
+    assert "training packages" not in study.output.getvalue()
+    assert (tmp_path / "told").read_text() == "stage\nstudy\n"
 
 
 def test_a_lost_trial_is_taken_up_again_at_its_last_epoch(home: Home, sqlite_ledger: Ledger) -> None:

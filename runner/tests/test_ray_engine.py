@@ -36,10 +36,11 @@ from posestudy.ledger.records import Snapshot
 from posestudy.vocabulary import AttemptEnd, Outcome, TrialState
 from posestudy_runner.context import PoolOptions, owner_is_dead
 from posestudy_runner.display import SlotView
+from posestudy_runner.engines import ray_crew
 from posestudy_runner.engines.ray_cluster import _cluster, _ray, _sign, run
 from posestudy_runner.engines.ray_refusals import Refusals
 from posestudy_runner.engines.ray_slots import Node, SlotSize, room, slot_size
-from posestudy_runner.engines.ray_worker import Errand, RayWorker, check_data, check_node, machine
+from posestudy_runner.engines.ray_worker import Errand, Place, RayWorker, check_data, check_node, machine
 from posestudy_runner.engines.relayed_display import RelayedDisplay, Shown
 from posestudy_runner.pool import Goal
 from posestudy_runner.stop import Stop
@@ -75,6 +76,7 @@ ONE = "{name: only, design: variants, include_baseline: false, variants: {only: 
 SIGNED = """
 import os, signal, sys
 from posestudy.home import Home
+from posestudy_runner.engines import ray_crew
 from posestudy_runner.engines.ray_cluster import _sign
 with _sign(Home.resolve(sys.argv[1])):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -555,6 +557,19 @@ def test_a_worker_that_saves_is_not_killed_as_its_node_goes() -> None:
     assert worker._orphaned
     assert not worker._pool.stop.demanded
     assert worker._pool.stop.why == "the launcher got SIGTERM"
+
+
+def test_a_worker_that_is_placed_after_all_were_told_to_stop_begins_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[object] = []
+    monkeypatch.setattr(ray_crew.ray, "kill", lambda actor, no_restart: ended.append(actor))
+    crew = object.__new__(ray_crew.Crew)
+    crew._stops_told, crew._refs = 1, {}
+    actor = SimpleNamespace()
+    post = ray_crew._Post(0, actor=actor)
+    crew._placed(post, Place("host", "node", "owner"))
+    assert ended == [actor]
+    assert not post.working
+    assert crew._refs == {}
 
 
 def test_a_launch_ends_where_every_node_has_refused() -> None:

@@ -131,6 +131,20 @@ def test_a_refused_job_is_named_and_the_others_stay_submitted(
     assert (home.jobs(STUDY) / "job_4.json").is_file()
 
 
+def test_what_the_batch_system_does_not_hear_of_is_named(tmp_path: Path, home: Home, sqlite_ledger: Ledger) -> None:
+    standin = Standin(home, sqlite_ledger, {"a": {}})
+    file = template(tmp_path, "#queue -W {minutes} -n {cpus}\ntrue {command}\n")
+    asked: dict[str, Any] = {"time": 2, "cpus": 4, "partition": "gpu", "mem_gb": 8, "gres": "gpu:1"}
+    cluster = Cluster(template=str(file), submit="true -q {partition} {job}", **asked)
+    said = io.StringIO()
+    engine("script")(placed(standin, cluster, said))
+    told = [line for line in said.getvalue().splitlines() if "not handed on" in line]
+    assert [line[line.index("cluster.") :] for line in told] == [
+        "cluster.gres is not handed on: neither the template nor cluster.submit has {gres} or {gpus}",
+        "cluster.mem_gb is not handed on: neither the template nor cluster.submit has {mem_gb}",
+    ]
+
+
 def test_a_submit_command_that_is_not_there_is_named(tmp_path: Path, home: Home, sqlite_ledger: Ledger) -> None:
     standin = Standin(home, sqlite_ledger, {"a": {}})
     cluster = Cluster(template=str(template(tmp_path, "{command}")), submit="no-such-bsub {job}")

@@ -241,13 +241,18 @@ def last_promotion(design: Design, view: View) -> list[TrialRecord]:
     return _named(paused, halving(view, pruner).furthest(list(contenders(view).values())))
 
 
+def standing(pruner: Pruner, epochs: int, every: int = 1) -> list[int]:
+    """The epochs at which trials of `epochs` epochs may pause: where they are validated, after each `every` epochs."""
+    rungs = Halving(pruner.min_epochs, pruner.reduction, Direction.MORE).rungs(epochs)
+    return sorted({stand for rung in rungs if (stand := math.ceil(rung / every) * every) < epochs})
+
+
 def expected_part(pruner: Pruner, trials: int, epochs: int, every: int = 1) -> float:
     """The part of `trials` times `epochs` epochs that they take where nobody is promoted by mistake; at most 1.
 
-    Trials stand where they are validated, after each `every` epochs: there the higher one of two rungs decides.
+    There the higher one of two rungs decides.
     """
-    rungs = Halving(pruner.min_epochs, pruner.reduction, Direction.MORE).rungs(epochs)
-    stands = sorted({stand for rung in rungs if (stand := math.ceil(rung / every) * every) < epochs})
+    stands = standing(pruner, epochs, every)
     if not stands or not trials:
         return 1.0
     spent, left = 0, trials

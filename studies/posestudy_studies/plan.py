@@ -92,8 +92,23 @@ def plan(
         "joint": joint_rows,
         "combinations": combinations,
         "noise_floor": _noise_floor(study, stages, rehearsed, elsewhere),
-        "stop": stop_rules.rules(study, snapshot),
+        "stop": [*stop_rules.rules(study, snapshot), *_never_paused(stages)],
     }
+
+
+def _never_paused(stages: Sequence[_Stage]) -> list[str]:
+    """Searches whose trials would pause, had they a rung before their end."""
+    found = []
+    for stage in stages:
+        pruner, epochs = asha.pausing(stage.design), stage.start.epochs
+        if pruner is None or "epochs" in getattr(stage.design, "space", {}):
+            continue
+        if not asha.standing(pruner, epochs, stage.start.validate_every):
+            found.append(
+                f"no trial of stage '{stage.design.name}' pauses: pruner.min_epochs is {pruner.min_epochs}, and no "
+                f"validation from there on comes before its last epoch, {epochs}"
+            )
+    return found
 
 
 def _noise_floor(study: Study, stages: Sequence[_Stage], rehearsed: Snapshot, elsewhere: Sequence[Snapshot]) -> Json:

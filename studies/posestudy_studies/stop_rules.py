@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
@@ -69,7 +70,7 @@ def mistakes(study: Study) -> list[Mistake]:
 
 
 def rules(study: Study, snapshot: Snapshot | None = None) -> list[str]:
-    """The rules of a study in sentences; with a snapshot also when its deadline is."""
+    """The rules of a study in sentences; with a snapshot also when its deadline is, and whether one holds by now."""
     found, budget = [], study.budget
     if budget is not None and budget.gpu_hours is not None:
         found.append(f"no further trial starts once {budget.gpu_hours:g} device hours are spent")
@@ -83,6 +84,10 @@ def rules(study: Study, snapshot: Snapshot | None = None) -> list[str]:
     if (rule := study.stop.plateau) is not None:
         by = "the noise floor" if rule.by == "noise_floor" else f"{rule.by:g}"
         found.append(f"a search ends where its last {rule.cells} cells improved {study.metric} by no more than {by}")
+    if snapshot is not None and snapshot.study.state != "closed":
+        edited = replace(snapshot.study, document=study.model_dump(mode="json"))
+        if (why := halted(replace(snapshot, study=edited))) is not None:
+            found.append(f"no further trial starts any more: {why}")
     return found
 
 

@@ -16,6 +16,7 @@ from posestudy_studies import deadlines, stop_rules
 from posestudy_studies.advance import advance
 from posestudy_studies.designs.base import View
 from posestudy_studies.designs.contract import study_with
+from posestudy_studies.plan import plan
 from posestudy_studies.rehearsal import Rehearsal
 from posestudy_studies.spec import Study
 
@@ -117,6 +118,29 @@ def test_after_its_deadline_a_study_begins_nothing_and_says_so_and_a_later_one_g
     later = sqlite_ledger.snapshot(made.study)
     assert later.stages[0].decisions == ()
     assert later.trials[-1].state is TrialState.WAITING
+
+
+def test_a_plan_says_that_nothing_starts_any_more_by_the_file_as_it_is_now(sqlite_ledger: Ledger) -> None:
+    made = study(SEARCH, budget={"deadline": "2h"})
+    sqlite_ledger.put_study(made.study, made.model_dump(mode="json"), "")
+    held = sqlite_ledger.snapshot(made.study)
+    assert not [rule for rule in plan(made, snapshot=_later(held, 3600))["stop"] if "any more" in rule]
+    late = _later(held, 3 * 3600)
+    assert plan(made, snapshot=late)["stop"][-1].startswith("no further trial starts any more: the deadline has passed")
+    moved = study(SEARCH, budget={"deadline": "9h"})
+    assert not [rule for rule in plan(moved, snapshot=late)["stop"] if "any more" in rule]
+
+
+@pytest.mark.parametrize(
+    ("min_epochs", "validate_every", "pauses"), [(1, 1, True), (3, 1, True), (4, 1, False), (3, 4, False), (3, 3, True)]
+)
+def test_a_plan_says_where_trials_that_may_pause_never_do(min_epochs: int, validate_every: int, pauses: bool) -> None:
+    document = study({**SEARCH, "pruner": {"type": "asha", "min_epochs": min_epochs}}).model_dump(mode="json")
+    document["baseline"] |= {"epochs": 4, "validate_every": validate_every}
+    told = [rule for rule in plan(Study.model_validate(document))["stop"] if "pauses" in rule]
+    assert bool(told) is not pauses
+    if told:
+        assert f"no trial of stage 'find' pauses: pruner.min_epochs is {min_epochs}" in told[0]
 
 
 def _later(snapshot: Snapshot, seconds: float) -> Snapshot:

@@ -241,6 +241,10 @@ class Crew:
         self._refs[ref] = (post, answer)
 
     def _placed(self, post: _Post, place: Place) -> None:
+        if self._stops_told:
+            # It came too late to hear of it, and has begun nothing.
+            self._discharge(post)
+            return
         post.place = place
         post.since = time.monotonic()
         post.node = self._node_name(post, place)

@@ -43,6 +43,9 @@ _HANDED_ON: Final = (
 """Variables of the launch that a job starts its worker with; those with a password in them are not written down."""
 _FILES: Final = frozenset({settings.DATABASE_PASSWORD_FILE, settings.MLFLOW_PASSWORD_FILE, image_cache.FOLDER_VARIABLE})
 _SQLITE: Final = "sqlite:///"
+_PLACEHOLDERS: Final = {"gres": ("gres", "gpus"), "time": ("time", "minutes")}
+_SAID: Final = ("partition", "account", "qos", "gres", "time", "cpus", "mem_gb", "options")
+"""Keys of `cluster` that the batch system hears of through placeholders alone: of their own name, or these."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +148,7 @@ def run(placement: Placement) -> Ended:
     if why := stop_rules.halted(placement.ledger.snapshot(study, values=False)):
         say(f"{why}: no further trial starts, and no job is submitted; change `budget` in the study file to go on")
         return Ended.DONE
-    for line in (*_earlier(placement.home.jobs(study)), *_not_used(placement, most)):
+    for line in (*_earlier(placement.home.jobs(study)), *_not_used(placement, most), *_not_said(cluster, template)):
         say(line)
     count = placement.workers or cluster.array or min(left, MOST_JOBS)
     check_ledger(placement)
@@ -200,6 +203,16 @@ def _not_used(placement: Placement, most: int) -> Iterator[str]:
         yield (
             f"cluster.gres asks for {devices(cluster)} GPUs, of which a job uses {most}: it trains one trial at a time"
         )
+
+
+def _not_said(cluster: Cluster, template: JobTemplate) -> Iterator[str]:
+    """What `cluster` asks for and neither the template nor the submit command hands on."""
+    texts = (template, JobTemplate("cluster.submit", cluster.submit or ""))
+    for key in _SAID:
+        words = _PLACEHOLDERS.get(key, (key,))
+        if getattr(cluster, key) and not any(text.uses(word) for text in texts for word in words):
+            named = " or ".join(f"{{{word}}}" for word in words)
+            yield f"cluster.{key} is not handed on: neither the template nor cluster.submit has {named}"
 
 
 def read_template(cluster: Cluster) -> JobTemplate:
