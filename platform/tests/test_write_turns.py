@@ -128,6 +128,7 @@ def test_a_place_in_the_queue_that_was_given_up_is_not_kept(
             pass
     assert not is_free(home.database)
     frozen.kill()
+    until(lambda: not any(thread.name == "turn to write" for thread in threading.enumerate()))
     until(lambda: is_free(home.database))
     with turn:
         assert not is_free(home.database), "once there is nobody in the way, turns are taken again"

@@ -12,11 +12,11 @@ from posestudy import task_journal
 from posestudy.errors import InputError, PoseStudyError
 from posestudy.home import Home
 from posestudy.ledger import Ledger
-from posestudy.ledger.records import Json, Snapshot, WithdrawStages
+from posestudy.ledger.records import Json, Snapshot, TrialRecord, WithdrawStages
 from posestudy.next_command import next_command
 from posestudy.printable import printable
 from posestudy.settings import Settings
-from posestudy.vocabulary import METRICS, AttemptEnd, Outcome, TrialState
+from posestudy.vocabulary import METRICS, AttemptEnd, Direction, Outcome, TrialState
 from posestudy_runner import pricing, weights
 from posestudy_runner.components import VARIABLE, left_out
 from posestudy_runner.context import PoolOptions, owner_is_dead
@@ -36,6 +36,7 @@ from posestudy_studies.spec import Budget, Study
 Say = Callable[[str], None]
 MOST_CHANGES = 10
 MOST_HELD = 10
+_SHOWN_AS_ZERO = 0.0005
 
 
 def run_study(
@@ -323,6 +324,7 @@ def summary(snapshot: Snapshot) -> Sequence[str]:
         carried = f"; {stage.carried_because}" if stage.carried_because else ""
         lines.append(f"{stage.name}: {_trials(len(trials))} ({told}){carried}")
         lines += [f"{stage.name}: {text}" for text in stage.decisions]
+        lines += _nothing_learnt(stage.name, str(snapshot.study.document.get("metric")), trials)
     failed = [t for t in snapshot.trials if t.outcome is Outcome.FAILED]
     for trial in failed:
         why = printable((trial.message or "no message").splitlines()[0])
@@ -332,6 +334,19 @@ def summary(snapshot: Snapshot) -> Sequence[str]:
     if failed:
         lines.append("launch again with --retry failed to run them again")
     return lines
+
+
+def _nothing_learnt(stage: str, metric: str, trials: Sequence[TrialRecord]) -> Iterator[str]:
+    """Where to look when a stage of several trials brought zeros alone."""
+    values = [trial.final_value for trial in trials if trial.outcome is Outcome.COMPLETED]
+    known = METRICS.get(metric)
+    if known is None or not known.is_share or known.direction is not Direction.MORE or len(values) < 2:
+        return
+    if all(value is not None and value < _SHOWN_AS_ZERO for value in values):
+        yield (
+            f'{stage}: {metric} is 0.000 in each of {len(values)} completed trials: see docs/your_data.md, "When every '
+            'value is 0.000"'
+        )
 
 
 def beginning(name: str, expected: Json) -> str:

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from standin_pool import until
 
 from posestudy.journal import JournalWriter
 
@@ -111,8 +112,8 @@ for n in range(3):
     os.replace(os.path.abspath("part"), os.path.abspath("final"))
 """
     process = subprocess.Popen([sys.executable, "-c", program], cwd=home, env={**os.environ, **trap.environment})
-    assert trap.wait(30) == process.pid
-    assert stopped(process.pid)
+    assert trap.wait(400) == process.pid
+    until(lambda: stopped(process.pid))
     assert (home / "final").read_text() == "x"
     assert (home / "part").read_text() == "xx"
     process.kill()

@@ -173,10 +173,10 @@ def test_a_trial_that_waits_for_the_pruner_during_an_outage_does_not_use_up_its_
     monkeypatch.setattr(attempt, "RETRY_S", 0.1)
     ledger = Away.open(f"sqlite:///{home.database}")
     steering = Steering(advance, lambda claim: True, never)
-    study = Standin(home, ledger, {"a": {"epochs": 2, "steps": 10, "step_s": 0.02}}, steering, limit_s=1.0)
+    study = Standin(home, ledger, {"a": {"epochs": 2, "steps": 10, "step_s": 0.02}}, steering, limit_s=4.0)
     thread = in_background(study.pool(lease_s=0.6))
     until((study.folder(1, 1) / "epoch_1.pth").exists)
-    over = boot_time() + 1.5
+    over = boot_time() + 5.0
     until(lambda: boot_time() > over)
     ledger.back = True
     thread.join(400)

@@ -164,6 +164,30 @@ def test_the_summary_counts_outcomes_and_names_failures(home: Home, sqlite_ledge
     assert exit_code(sqlite_ledger.snapshot(STUDY)) == 1
 
 
+@pytest.mark.parametrize(
+    ("metric", "values", "told"),
+    [
+        ("coco/AP", [0.0, 0.0003], True),
+        ("coco/AP", [0.0, 0.02], False),
+        ("coco/AP", [0.0], False),
+        ("epe", [0.0, 0.0], False),
+    ],
+)
+def test_a_stage_of_zeros_says_where_to_look(
+    sqlite_ledger: Ledger, metric: str, values: list[float], told: bool
+) -> None:
+    cells = {str(number): {} for number in range(len(values))}
+    sqlite_ledger.put_study(STUDY, {"cells": cells, "metric": metric}, "")
+    sqlite_ledger.apply(sqlite_ledger.study(STUDY).id, advance(sqlite_ledger.snapshot(STUDY)))
+    for value in values:
+        claim = sqlite_ledger.claim(STUDY, "w", 600.0)
+        assert claim is not None
+        sqlite_ledger.record_epoch(claim.trial.uid, 1, {1: {metric: value}}, None, 1.0)
+        ending = {"metric": metric, "direction": Direction.MORE, "peak_memory_mb": None}
+        sqlite_ledger.finish(claim.trial.uid, 1, Outcome.COMPLETED, None, **ending)
+    assert any("docs/your_data.md" in line for line in summary(sqlite_ledger.snapshot(STUDY))) is told
+
+
 SMALL = """
 study: edited
 dataset: {keypoints: cats, root: data, train: {annotations: t.json, images: i}, val: {annotations: v.json, images: i}}
