@@ -97,6 +97,7 @@ def draw(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to make.", show_default=False)],
     train: Annotated[int, typer.Option("--train", min=1, max=100_000, help="Training pictures.")] = 400,
     val: Annotated[int, typer.Option("--val", min=1, max=100_000, help="Validation pictures.")] = 64,
+    test: Annotated[int, typer.Option("--test", min=0, max=100_000, help="Test pictures, without labels.")] = 0,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Another seed draws other cats.")] = 7,
 ) -> None:
     """Draw a data set of cats with 17 keypoints: something to try a study on."""
@@ -105,7 +106,9 @@ def draw(
     if given_paths.exists(folder) and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError([Problem(str(folder), 0, 0, "", "something there already", "a new or empty folder")])
     try:
-        drawn_cats.draw(folder, train=train, val=val, seed=seed)
+        drawn_cats.draw(folder, train=train, val=val, test=test, seed=seed)
     except OSError as error:
         raise PoseStudyError(f"cannot write {error.filename or folder}: {error.strerror}") from error
-    typer.echo(f"drew {train} training and {val} validation pictures in {folder}")
+    counts = {"training": train, "validation": val, "test": test}
+    *first, last = [f"{count} {name}" for name, count in counts.items() if count]
+    typer.echo(f"drew {', '.join(first)} and {last} pictures in {folder}")
