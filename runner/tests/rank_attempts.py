@@ -73,10 +73,10 @@ def run(file: Path, home: Home) -> None:
     study = sealed(load(file))
     with Starter() as starter:
         attempt(starter, study, home, UNDISTURBED)
-        # Four iterations an epoch, one of validation, and a look after it: the first epoch has six looks.
-        attempt(starter, study, home, KILLED, "killed_9")
+        # Two updates an epoch, one iteration of validation, and a look after it: the first epoch has four looks.
+        attempt(starter, study, home, KILLED, "killed_5")
         attempt(starter, study, home, AFTER_KILL, resume=saved(home, KILLED, 1))
-        (*_, end) = attempt(starter, study, home, STOPPED, "stopped_8")
+        (*_, end) = attempt(starter, study, home, STOPPED, "stopped_5")
         attempt(starter, study, home, AFTER_STOP, resume=Checkpoint(**end["checkpoint"]))
         last = asdict(saved(home, UNDISTURBED, 3))
         known = {"study": "ranks", "number": 1, "uid": "uid", "checkpoint": last}

@@ -1,7 +1,7 @@
 """The real trial of several ranks, to which something happens when it looks at what it is told.
 
-The cell's name says what: `stopped_8` gets a signal to its whole group at its eighth look, `killed_9` loses rank 1 at
-its ninth; `plain` does without what makes training faster; any other name is left in peace.
+The cell's name says what: `stopped_5` gets a signal to its whole group at its fifth look, `killed_5` loses rank 1 at
+it; `plain` does without what makes training faster; any other name is left in peace.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""What two ranks train over gloo: stopped or killed it goes on bit for bit, and stock MMPose trains the same."""
+"""What two ranks train over gloo, in bfloat16 and with accumulated gradients: stopped or killed it goes on bit for bit,
+and stock MMPose trains the same."""
 
 from __future__ import annotations
 
@@ -36,9 +37,11 @@ baseline:
   epochs: 3
   batch_size: 2
   gpus: 2
-  lr_scaling: {base_batch_size: 2}
+  lr_scaling: {base_batch_size: 4}
   optimizer: {type: SGD, lr: 0.05, momentum: 0.9}
   augmentation: {flip: {}, scale_rotation: {}}
+  amp: true
+  accumulate: 2
 stages:
   - {name: only, design: variants, variants: {more: {sigma: 3.0}}}
 data_path: fast
@@ -99,7 +102,7 @@ def test_two_ranks_learn(home: Home) -> None:
     told = values(home, UNDISTURBED)
     assert sorted(told) == [1, 2, 3]
     assert told[3]["loss"] < told[1]["loss"]
-    # Four samples an iteration, where the rate was chosen for two.
+    # Eight samples an update, where the rate was chosen for four.
     assert {row["lr"] for row in told.values()} == {0.1}
     (end,) = frames(home, UNDISTURBED, "end")
     assert end["outcome"] == "completed"
