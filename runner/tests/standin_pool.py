@@ -128,12 +128,12 @@ def ordered(home: Home, ledger: Ledger, claim: Claim, *, threads: int) -> TrialO
     return Worker(context, Slot(0, Device("cpu", "cpu"), threads)).order(claim)
 
 
-def until(condition: Callable[[], Any], limit_s: float = 400.0) -> Any:
-    """The first true answer of `condition`."""
+def until(condition: Callable[[], Any], limit_s: float = 400.0, *, told: Callable[[], str] = str) -> Any:
+    """The first true answer of `condition`; where it does not come, the failure shows what `told` returns then."""
     ends = time.monotonic() + limit_s
     while not (answer := condition()):
         if time.monotonic() > ends:
-            raise TimeoutError("what the test waits for did not happen")
+            raise TimeoutError(f"what the test waits for did not happen; {told()}")
         time.sleep(0.02)
     return answer
 

@@ -81,6 +81,18 @@ def placed(standin: Standin, cluster: Cluster, said: io.StringIO, workers: int |
     return Placement(study, settings, standin.ledger, goal, standin.steering, display, PoolOptions(), workers)
 
 
+def ended(queue: Path, job: int) -> str:
+    """The exit code of a job; empty while it runs."""
+    file = queue / f"{job}.code"
+    return file.read_text().strip() if file.exists() else ""
+
+
+def printed(queue: Path) -> str:
+    """What each job printed, and its exit code."""
+    jobs = sorted(int(file.stem) for file in queue.glob("*.out"))
+    return "\n".join(f"job {job} ({ended(queue, job)}):\n{(queue / f'{job}.out').read_text()}" for job in jobs)
+
+
 @pytest.mark.slow
 def test_jobs_of_a_queue_finish_a_study_and_a_second_launch_submits_none(
     tmp_path: Path, home: Home, sqlite_ledger: Ledger
@@ -91,11 +103,11 @@ def test_jobs_of_a_queue_finish_a_study_and_a_second_launch_submits_none(
     said = io.StringIO()
     assert engine("script")(placed(standin, cluster, said, 2)) is Ended.ELSEWHERE
     assert "job 1 submitted: Job <1> is submitted to queue <course>." in said.getvalue()
-    until(lambda: len(list((tmp_path / "queue").glob("*.code"))) == 2)
+    queue = tmp_path / "queue"
+    until(lambda: [ended(queue, job) for job in (1, 2)] == ["0", "0"], told=lambda: printed(queue))
     snapshot = sqlite_ledger.snapshot(STUDY)
-    assert snapshot.study.state == "closed", (tmp_path / "queue" / "1.out").read_text()
-    assert [trial.outcome for trial in snapshot.trials] == [Outcome.COMPLETED] * 6
-    assert [(tmp_path / "queue" / f"{job}.code").read_text().strip() for job in (1, 2)] == ["0", "0"]
+    assert snapshot.study.state == "closed", printed(queue)
+    assert [trial.outcome for trial in snapshot.trials] == [Outcome.COMPLETED] * 6, printed(queue)
     assert str(os.getpid()) not in {attempt.owner.split("/")[2] for attempt in snapshot.attempts}
     script = (home.jobs(STUDY) / "job_2.sh").read_text().splitlines()
     assert script[1] == f"#queue -J standin-2 -n 2 -W 1:30:00 -o {home.jobs(STUDY) / 'job_2.log'}"
