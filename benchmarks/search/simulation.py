@@ -26,7 +26,7 @@ from posestudy_studies.spec import Study
 
 Json = dict[str, Any]
 
-_NARROW, _WIDE = {"rotation": 10, "scale": 0.2}, {"rotation": 40, "scale": 0.5}
+_NARROW, WIDE = {"rotation": 10, "scale": 0.2}, {"rotation": 40, "scale": 0.5}
 _TRANSFORMS = {"transforms": [{"type": "Blur", "p": 0.1}, {"type": "MedianBlur", "p": 0.1}]}
 _SWITCHES = {name: f"augmentation.{name}" for name in AUGMENTATIONS if name != "wide"}
 
@@ -40,7 +40,7 @@ SPACE: Json = {
     "augmentation.translation": [None, {}],
     "augmentation.albumentations": [None, _TRANSFORMS],
     "augmentation.photometric": [None, {}],
-    "augmentation.scale_rotation": [_NARROW, _WIDE],
+    "augmentation.scale_rotation": [_NARROW, WIDE],
 }
 
 

@@ -17,6 +17,7 @@ from posestudy_reports.cited import Sentence
 from posestudy_reports.quantities import only_evaluated
 from posestudy_reports.references import CODEC, FAMILY, LAYOUT, LOSS, OPTIMIZER, PRUNER, SAMPLER
 from posestudy_reports.results import StageResult, StudyResult, at
+from posestudy_studies.designs import first_cells
 from posestudy_studies.designs.sampling import Pruner, named
 
 if TYPE_CHECKING:
@@ -254,6 +255,8 @@ def _stage(result: StudyResult, stage: StageResult) -> Sentence:
     if design == "search":
         sampler, pruner = _type(declared.get("sampler")) or "", _type(declared.get("pruner")) or ""
         how = f"lets Optuna{f' ({_searcher(sampler, pruner)})' if sampler else ''} choose {cells} that vary {named}"
+        if given := sum(one.cell.note == first_cells.NOTE for one in stage.cells):
+            how += f", {given} of them as the study file has it"
         cites = ("akiba2019optuna", *(SAMPLER[s] for s in (sampler,) if s in SAMPLER))
         cites += tuple(PRUNER[p] for p in (pruner,) if p in PRUNER)
     elif design == "bisect":

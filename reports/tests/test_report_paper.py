@@ -180,6 +180,15 @@ def test_a_search_names_its_sampler_and_pruner() -> None:
     assert {"akiba2019optuna", "bergstra2011tpe", "li2018hyperband"} <= keys
 
 
+def test_cells_that_a_search_was_given_are_told() -> None:
+    study = Builder(stages=[{"name": "lr", "design": "search", "sampler": {"type": "tpe"}}])
+    study.stage("lr", design="search")
+    for name, rate, note in (("a", 5e-4, "tried first"), ("b", 1e-3, "")):
+        study.cell(name, {"optimizer.lr": rate}, note=note)
+        study.trial(scores=(0.1, 0.2))
+    assert "choose 2 cells that vary lr, 1 of them as the study file has it" in said(study.report())
+
+
 def test_complexity_is_told_of_each_network_with_its_machine() -> None:
     study = Builder()
     study.stage("lr")

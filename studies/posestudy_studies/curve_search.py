@@ -380,6 +380,8 @@ def propose(search: Search, view: View, seed: int, fixed_seed: int, fits: Callab
     random = np.random.default_rng(seed)
     space = Space(search, view.stage.start)
     asked = len({trial.cell_id for trial in view.trials if trial.optuna.get("distributions")})
+    # Those that the file wants tried first are none of the ones that are spread.
+    asked = max(0, asked - len(search.first_cells))
     known, _ = rows(search, view)
     spread = _spread(space, search.sampler.startup_trials, fixed_seed)
     drawn = [dict(zip(space.factors, random.random(len(space.factors)), strict=True)) for _ in range(CANDIDATES)]

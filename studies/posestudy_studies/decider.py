@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from posestudy.ledger.records import CellRecord, Snapshot, StageRecord, StudyRecord, TrialRecord
 from posestudy.vocabulary import METRICS, Direction, Outcome, TrialState, Verdict
 from posestudy_studies import asha, factors, optuna_sampling, warm_start
+from posestudy_studies.designs import first_cells
 from posestudy_studies.designs.base import View
 from posestudy_studies.designs.conditions import holds
 from posestudy_studies.designs.sampling import Sampler
@@ -34,19 +35,21 @@ def ask(search: Search, view: View) -> tuple[Json, Json]:
 
     The sampler's random numbers are a function of study, stage and how many cells were asked for, so that
     asking twice about the same rows gives the same answer. A proposal that is at least as large as a cell that ran out
-    of memory, in all that drives memory, is asked for again, at most `MOST_ASKED` times.
+    of memory, in all that drives memory, is asked for again, at most `MOST_ASKED` times. The cells that the file wants
+    tried first are no proposals and come as they are.
 
     Raises:
         PoseStudyError: the levels do not fit the configuration that the stage starts from.
     """
     out_of_memory = [cell.config for cell in _without_memory(view)]
     start = Training.model_validate(view.stage.start)
+    given = first_cells.of(search, _count(view), view.stage.start)
     if search.sampler.type == "curves":
-        return _proposed(search, view, start, out_of_memory)
+        return _recorded(search, _proposed(search, view, start, out_of_memory) if given is None else given)
     rejected: list[Json] = []
     while True:
-        levels, kept = _asked_once(search, view, rejected)
-        if not out_of_memory or len(rejected) == MOST_ASKED - 1:
+        levels, kept = _asked_once(search, view, rejected, given)
+        if given is not None or not out_of_memory or len(rejected) == MOST_ASKED - 1:
             return levels, kept
         config = factors.apply(start, levels).model_dump(mode="json")
         if not any(_at_least(config, known) for known in out_of_memory):
@@ -54,17 +57,26 @@ def ask(search: Search, view: View) -> tuple[Json, Json]:
         rejected.append(kept)
 
 
-def _proposed(search: Search, view: View, start: Training, out_of_memory: Sequence[Json]) -> tuple[Json, Json]:
-    """What the model of the learning curves proposes."""
-    from optuna.distributions import distribution_to_json
+def _count(view: View) -> int:
+    """How many cells were asked for."""
+    return len({trial.cell_id for trial in _asked(view)})
 
+
+def _proposed(search: Search, view: View, start: Training, out_of_memory: Sequence[Json]) -> Json:
+    """What the model of the learning curves proposes."""
     from posestudy_studies import curve_search
 
     def fits(levels: Json) -> bool:
         config = factors.apply(start, levels).model_dump(mode="json") if out_of_memory else {}
         return not any(_at_least(config, known) for known in out_of_memory)
 
-    levels = curve_search.propose(search, view, _seed(view), _seed(view, -1), fits)
+    return curve_search.propose(search, view, _seed(view), _seed(view, -1), fits)
+
+
+def _recorded(search: Search, levels: Json) -> tuple[Json, Json]:
+    """The levels and the `optuna` JSON of a cell that no sampler of Optuna's proposed."""
+    from optuna.distributions import distribution_to_json
+
     space = distributions(search)
     return levels, {
         "params": {name: choice_text(level) for name, level in levels.items()},
@@ -74,8 +86,8 @@ def _proposed(search: Search, view: View, start: Training, out_of_memory: Sequen
     }
 
 
-def _asked_once(search: Search, view: View, rejected: Sequence[Json]) -> tuple[Json, Json]:
-    """One question after those answered with the `optuna` JSON of `rejected`."""
+def _asked_once(search: Search, view: View, rejected: Sequence[Json], given: Json | None = None) -> tuple[Json, Json]:
+    """One question after those answered with the `optuna` JSON of `rejected`; where levels are `given`, about these."""
     from optuna.distributions import distribution_to_json
 
     study = _rebuilt(search, view)
@@ -86,6 +98,8 @@ def _asked_once(search: Search, view: View, rejected: Sequence[Json]) -> tuple[J
             study.add_trial(_too_large(kept, _worst(search, view)))
     wanted = search.sampler if len(rejected) < MOST_LEARNT else Sampler(type="random")
     study.sampler = optuna_sampling.sampler(wanted, _seed(view, len(rejected)), _seed(view, -1))
+    if given is not None:
+        study.enqueue_trial({factor: choice_text(level) for factor, level in given.items()})
     trial = study.ask()
     space = distributions(search)
     levels: Json = {}

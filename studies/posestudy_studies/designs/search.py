@@ -13,6 +13,7 @@ from posestudy.errors import nearest
 from posestudy.vocabulary import METRICS, TrialState
 from posestudy_studies import factors
 from posestudy_studies.cells import label
+from posestudy_studies.designs import first_cells
 from posestudy_studies.designs.base import BASELINE, Design, Probe, Proposal, View
 from posestudy_studies.designs.conditions import When, condition_mistakes, holds
 from posestudy_studies.designs.sampling import Pruner, PrunerName, Sampler, SamplerName, named
@@ -134,6 +135,11 @@ class Search(Design):
         description="Studies of this home whose results the sampler knows from the start, as far as they are of this "
         "space, these data and this metric.",
     )  # fmt: skip
+    first_cells: list[dict[str, Any]] = Field(
+        default_factory=list, max_length=1000,
+        description="Cells to try before any is sampled, such as a published recipe: each a level of every factor of "
+        "the space. They are counted in `cells`.",
+    )  # fmt: skip
     cells: Count = Field(le=10_000, description="Cells to sample; the baseline is not counted.")
 
     def opening(self, start: Training) -> list[Proposal]:
@@ -152,7 +158,8 @@ class Search(Design):
         from posestudy_studies import decider
 
         levels, optuna = decider.ask(self, view)
-        return [Proposal(self.cell_name(asked), levels, label=_label(levels), optuna=optuna)]
+        note = first_cells.NOTE if asked < len(self.first_cells) else ""
+        return [Proposal(self.cell_name(asked), levels, label=_label(levels), note=note, optuna=optuna)]
 
     def complete(self, view: View) -> bool:
         return self._asked(view) >= self.cells
@@ -170,7 +177,9 @@ class Search(Design):
             f: d if isinstance(d, list) else d.model_dump(mode="json", exclude_none=True) for f, d in self.space.items()
         }
         told = f"sampled by {self.sampler.type}"
-        return [(Proposal(self.cell_name(i), space, told), False) for i in range(self.cells)]
+        first = [(Proposal(self.cell_name(i), one, first_cells.NOTE), False) for i, one in enumerate(self.first_cells)]
+        later = range(len(first), self.cells)
+        return [*first, *((Proposal(self.cell_name(i), space, told), False) for i in later)]
 
     @staticmethod
     def cell_name(index: int) -> str:
@@ -203,14 +212,17 @@ class Search(Design):
         texts = {(type(choice_text(c)), choice_text(c)): c for c in self.choices(factor) or ()}
         return texts.get((type(param), param), param)
 
+    def reach(self, factor: str) -> tuple[float, float, bool]:
+        """The ends of a range, and whether it holds whole numbers only."""
+        dimension = self.space[factor]
+        document = dimension.model_dump(mode="python")  # type: ignore[union-attr]
+        document.pop("when")
+        (((low, high)),) = document.values()
+        return low, high, isinstance(dimension, Whole)
+
     def _ends(self, factor: str) -> list[Any]:
         choices = self.choices(factor)
-        if choices is not None:
-            return choices
-        document = self.space[factor].model_dump(mode="python")  # type: ignore[union-attr]
-        document.pop("when")
-        ((_, ends),) = document.items()
-        return list(ends)
+        return list(self.reach(factor)[:2]) if choices is None else choices
 
     def probes(self) -> list[Probe]:
         """Choices and ends of ranges: each by itself first, then two and more together, as far as `MAX_PROBES` goes."""
@@ -230,7 +242,13 @@ class Search(Design):
                     levels[factor] = combination[factor]
             places = {f: ("space", f) for f in levels}
             found.setdefault(json.dumps(levels, sort_keys=True), Probe(("space",), levels, places))
-        return list(found.values())
+        given = [
+            Probe(("first_cells", i), levels, {factor: ("first_cells", i, factor) for factor in levels})
+            for i, levels in enumerate(self.first_cells)
+            # One with a name that is none is told of as it is.
+            if levels.keys() <= self.space.keys()
+        ]
+        return [*found.values(), *given]
 
     def _combinations(self) -> Iterator[dict[str, Any]]:
         """The first level of every factor, then what differs from that in one factor, in two, and so on."""
@@ -260,7 +278,7 @@ class Search(Design):
             chosen = {other: None if self.when(other) else self.choices(other) for other in self.space}
             wrong += condition_mistakes(("space", factor, "when"), factor, self.when(factor), chosen)
         wrong += self._circle_mistakes() + self._objective_mistakes() + self._pruner_mistakes()
-        return wrong + self._warm_mistakes()
+        return [*wrong, *self._warm_mistakes(), *first_cells.mistakes(self)]
 
     def _circle_mistakes(self) -> list[Mistake]:
         pending = list(self.space)

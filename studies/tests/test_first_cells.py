@@ -1,0 +1,134 @@
+"""Cells that a search tries first: what they may be, and that every sampler takes them as they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from posestudy.errors import InputError
+from posestudy.ledger.records import CellRecord, KnownResult, StageRecord
+from posestudy.vocabulary import Outcome
+from posestudy_studies.designs.contract import study_with
+from posestudy_studies.file import load
+from posestudy_studies.plan import plan
+from posestudy_studies.rehearsal import Rehearsal
+from posestudy_studies.spec import Study
+
+SPACE: dict[str, Any] = {
+    "optimizer.lr": {"log": [1e-5, 1e-2]},
+    "batch_size": {"int": [4, 64]},
+    "input_size": [[64, 64], [96, 96]],
+    "model": ["resnet18", "hrnet_w32"],
+    "backbone.deep_stem": {"choices": [False, True], "when": {"model": "resnet18"}},
+}
+LARGE = {"optimizer.lr": 5e-4, "batch_size": 32, "input_size": [96, 96], "model": "hrnet_w32"}
+SMALL = {**LARGE, "batch_size": 16, "model": "resnet18", "backbone.deep_stem": True}
+SAMPLERS = ["random", "tpe", "gp", "qmc", "nsgaii", "curves"]
+
+
+def searching(sampler: str = "random", *first: dict[str, Any], **more: Any) -> Study:
+    stage = {"name": "find", "design": "search", "space": SPACE, "sampler": sampler, "cells": 5, **more}
+    return study_with({**stage, "include_baseline": False, "first_cells": list(first)})
+
+
+def by_batch(_: StageRecord, cell: CellRecord, __: int) -> KnownResult:
+    value = cell.levels["batch_size"] / 100
+    return KnownResult(Outcome.COMPLETED, {}, final_value=value, final_epoch=4, duration_s=60.0)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_every_sampler_tries_them_first_and_samples_the_others(sampler: str) -> None:
+    cells = Rehearsal(searching(sampler, LARGE, SMALL)).play(by_batch).cells
+    assert [cell.levels for cell in cells[:2]] == [LARGE, SMALL]
+    assert [cell.note for cell in cells] == ["tried first", "tried first", "", "", ""]
+    assert [cell.name for cell in cells] == [f"sample_00{number}" for number in range(1, 6)]
+    assert len({str(cell.levels) for cell in cells}) == 5
+
+
+def test_the_spread_of_the_first_samples_is_that_of_a_search_without_them() -> None:
+    stated = Rehearsal(searching("curves", LARGE, SMALL)).play(by_batch).cells
+    without = Rehearsal(searching("curves", cells=3)).play(by_batch).cells
+    assert [cell.levels for cell in stated[2:]] == [cell.levels for cell in without]
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "curves"])
+def test_one_that_does_not_fit_into_memory_is_tried_all_the_same(sampler: str) -> None:
+    def without_memory(stage: StageRecord, cell: CellRecord, seed: int) -> KnownResult:
+        found = by_batch(stage, cell, seed)
+        return KnownResult(Outcome.OUT_OF_MEMORY, {}) if cell.levels["batch_size"] >= 32 else found
+
+    larger = {**LARGE, "batch_size": 48}
+    cells = Rehearsal(searching(sampler, LARGE, larger, SMALL)).play(without_memory).cells
+    assert [cell.levels for cell in cells if cell.note == "tried first"] == [LARGE, larger, SMALL]
+
+
+def test_a_plan_shows_them() -> None:
+    shown = plan(searching("tpe", LARGE, SMALL))["stages"][0]["cells"]
+    assert [cell["levels"] for cell in shown[:2]] == [LARGE, SMALL]
+    assert (shown[0]["note"], shown[1]["label"], shown[2]["label"]) == ("tried first", "tried first", "sampled by tpe")
+    assert len(shown) == 5
+
+
+FILE = """\
+study: cats
+dataset:
+  keypoints: cats
+  root: data/cats
+  train: {annotations: train.json, images: images}
+  val: {annotations: val.json, images: images}
+baseline:
+  model: resnet18
+  input_size: [64, 64]
+  epochs: 4
+  batch_size: 8
+  optimizer: {type: Adam, lr: 1.0e-3}
+stages:
+  - name: find
+    design: search
+    cells: 2
+    space:
+      sigma: {uniform: [1.0, 3.0]}
+      batch_size: {int: [4, 64]}
+      model: [resnet18, hrnet_w32]
+      backbone.deep_stem: {choices: [false, true], when: {model: resnet18}}
+    first_cells:
+"""
+
+
+@pytest.mark.parametrize(
+    ("cells", "found"),
+    [
+        (["{sigma: 2, batch_size: 8, model: hrnet_w32}"], None),
+        (["{sgima: 2.0, batch_size: 8, model: hrnet_w32}"], "23:10: stages.0.first_cells.0.sgima: found 'sgima'"),
+        (["{sgima: 2.0, batch_size: 8, model: hrnet_w32}"], "a factor of `space` (did you mean 'sigma'?)"),
+        (["{sigma: 2.0, model: hrnet_w32}"], "stages.0.first_cells.0: found no level of batch_size, expected a level"),
+        (["{sigma: 4.0, batch_size: 8, model: hrnet_w32}"], "found 4.0, expected a number from 1 to 3"),
+        (["{sigma: 2.0, batch_size: 8.5, model: hrnet_w32}"], "found 8.5, expected a whole number from 4 to 64"),
+        (["{sigma: true, batch_size: 8, model: hrnet_w32}"], "found true, expected a number from 1 to 3"),
+        (["{sigma: 2.0, batch_size: 8, model: hrnet}"], "found 'hrnet', expected one of 'resnet18', 'hrnet_w32'"),
+        (["{sigma: 2.0, batch_size: 8, model: resnet18}"], "found no level of backbone.deep_stem"),
+        (
+            ["{sigma: 2.0, batch_size: 8, model: hrnet_w32, backbone.deep_stem: true}"],
+            "first_cells.0.backbone.deep_stem: found true, expected no level where model: 'resnet18' does not hold",
+        ),
+        (
+            ["{sigma: 2.0, batch_size: 8, model: hrnet_w32}"] * 2,
+            "stages.0.first_cells.1: found a cell a second time, expected each cell once",
+        ),
+        (
+            [f"{{sigma: 2.0, batch_size: {size}, model: hrnet_w32}}" for size in (8, 9, 10)],
+            "stages.0.first_cells: found 3 cells, expected at most the 2 of `cells`",
+        ),
+    ],
+)
+def test_what_is_none_of_the_space_is_named_at_its_place(tmp_path: Path, cells: list[str], found: str | None) -> None:
+    path = tmp_path / "cats.yaml"
+    path.write_text(FILE + "".join(f"      - {cell}\n" for cell in cells))
+    if found is None:
+        assert load(path).stages[0].design == "search"
+        return
+    with pytest.raises(InputError) as caught:
+        load(path)
+    assert found in str(caught.value)
