@@ -256,7 +256,7 @@ def _stage(result: StudyResult, stage: StageResult) -> Sentence:
         sampler, pruner = _type(declared.get("sampler")) or "", _type(declared.get("pruner")) or ""
         how = f"lets Optuna{f' ({_searcher(sampler, pruner)})' if sampler else ''} choose {cells} that vary {named}"
         if given := sum(one.cell.note == first_cells.NOTE for one in stage.cells):
-            how += f", {given} of them as the study file has it"
+            how += f", {given} of them given by the study file"
         cites = ("akiba2019optuna", *(SAMPLER[s] for s in (sampler,) if s in SAMPLER))
         cites += tuple(PRUNER[p] for p in (pruner,) if p in PRUNER)
     elif design == "bisect":

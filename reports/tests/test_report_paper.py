@@ -186,7 +186,7 @@ def test_cells_that_a_search_was_given_are_told() -> None:
     for name, rate, note in (("a", 5e-4, "tried first"), ("b", 1e-3, "")):
         study.cell(name, {"optimizer.lr": rate}, note=note)
         study.trial(scores=(0.1, 0.2))
-    assert "choose 2 cells that vary lr, 1 of them as the study file has it" in said(study.report())
+    assert "choose 2 cells that vary lr, 1 of them given by the study file" in said(study.report())
 
 
 def test_complexity_is_told_of_each_network_with_its_machine() -> None:
