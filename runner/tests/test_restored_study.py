@@ -14,7 +14,7 @@ from posestudy.home import Home
 from posestudy.ledger import Ledger
 from posestudy.vocabulary import Outcome
 
-CELLS = {"quick": {}, "slow": {"steps": 10, "step_s": 0.05}, "later": {"steps": 4, "step_s": 0.05}}
+CELLS = {"quick": {}, "slow": {"steps": 20, "step_s": 0.1}, "later": {"steps": 4, "step_s": 0.05}}
 
 
 @pytest.mark.slow

@@ -258,7 +258,8 @@ def test_tasks_that_reach_no_database_are_collected(
     first = list(collect(ledger, home))
     assert first[-1] == "collected of 'alone': trial 2 completed"
     before = ledger.snapshot("alone")
-    assert list(collect(ledger, home)) in ([], ["collected of 'alone': trial 1 up to epoch 2"])
+    again = list(collect(ledger, home))
+    assert again in ([], *([f"collected of 'alone': trial 1 up to epoch {epoch}"] for epoch in (1, 2)))
     assert {v for v in epochs_of(before) if v[0] == 2} == {(2, 1), (2, 2), (2, 3)}
     ledger.close()
     urgent = urgent_job(at_slurm)
