@@ -170,7 +170,7 @@ def work(study: Study, *, snapshot: Snapshot | None = None, results: Results = n
                 count = len(study.seeds(stage.design))
             if count:
                 alike = row.training.epochs == 0 or key in trained
-                sampled = row.sampled or (row.name in have and any(_sampled(t) for t in mine))
+                sampled = any(_sampled(t) for t in mine) if row.name in have else _is_to_sample(stage, row)
                 part = sampled_part if sampled else 1.0
                 found.append(Work(stage.design.name, row.name, row.training, count, only_evaluated=alike, part=part))
             if key is not None:
@@ -189,13 +189,20 @@ def _expected_part(study: Study, stage: _Stage, rehearsed: Snapshot, have: Mappi
         return 1.0
     there = [trial for trial in rehearsed.trials if trial.cell_id in have.values() and _sampled(trial)]
     still = sum(trial.state is not TrialState.DONE for trial in there)
-    further = sum(row.sampled for row in stage.rows if row.name not in have) * len(study.seeds(stage.design))
+    further = sum(_is_to_sample(stage, row) for row in stage.rows if row.name not in have) * len(
+        study.seeds(stage.design)
+    )
     if not still + further:
         return 1.0
     epochs, count = stage.start.epochs, len(there) + further
     whole = asha.expected_part(pruner, count, epochs, stage.start.validate_every) * count * epochs
     spent = sum(trial.ckpt_epoch for trial in there)
     return max(0.0, min(1.0, (whole - spent) / ((still + further) * max(1, epochs))))
+
+
+def _is_to_sample(stage: _Stage, row: _Row) -> bool:
+    """Whether a row that is still to come is one of a search's, those that are tried first among them."""
+    return row.sampled or (stage.design.design == "search" and row.name != BASELINE)
 
 
 def _sampled(trial: TrialRecord) -> bool:

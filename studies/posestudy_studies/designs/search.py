@@ -172,14 +172,19 @@ class Search(Design):
         return sum(cell.name != BASELINE and not remedies.is_remedy(cell, every) for cell in every)
 
     def planned(self, start: Training) -> Sequence[tuple[Proposal, bool]]:
-        del start
         space = {
             f: d if isinstance(d, list) else d.model_dump(mode="json", exclude_none=True) for f, d in self.space.items()
         }
         told = f"sampled by {self.sampler.type}"
-        first = [(Proposal(self.cell_name(i), one, first_cells.NOTE), False) for i, one in enumerate(self.first_cells)]
-        later = range(len(first), self.cells)
-        return [*first, *((Proposal(self.cell_name(i), space, told), False) for i in later)]
+        config = start.model_dump(mode="json")
+        found: list[tuple[Proposal, bool]] = []
+        for i in range(self.cells):
+            given = first_cells.of(self, i, config)
+            if given is None:
+                found.append((Proposal(self.cell_name(i), space, told), False))
+            else:
+                found.append((Proposal(self.cell_name(i), given, _label(given), first_cells.NOTE), True))
+        return found
 
     @staticmethod
     def cell_name(index: int) -> str:
