@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from posestudy.errors import InputError
 from posestudy_studies import check, yaml_text
 from posestudy_studies.evaluation import Evaluation
+from posestudy_studies.spec import Study
 from posestudy_studies.training import Training
 
 BASE: dict[str, Any] = {
@@ -172,6 +173,17 @@ def test_check_tells_what_of_a_study_is_code() -> None:
         "/x/own.py is Python and is run.",
         "the Python module my.hooks is imported, which runs it.",
     ]
-    assert (
-        trusted_code.sentences(study_with({"name": "s", "design": "variants", "variants": {"b": {"sigma": 1.0}}})) == []
-    )
+    harmless = study_with({"name": "s", "design": "variants", "variants": {"b": {"sigma": 1.0}}})
+    assert trusted_code.sentences(harmless) == []
+    cluster = {"setup": ["module load cuda", "rm -rf ~"], "template": "/x/job.sh.in", "submit": "bsub < {job}"}
+    container = {"partition": "gpu", "container": {"image": "/x/own.sif"}}
+    document = harmless.model_dump(mode="json")
+    found = [trusted_code.sentences(Study.model_validate({**document, "cluster": c})) for c in (cluster, container)]
+    assert found == [
+        [
+            "cluster.setup is run by --engine slurm and --engine script: module load cuda; rm -rf ~",
+            "/x/job.sh.in is a job script, which --engine script submits.",
+            "cluster.submit is run by --engine script: bsub < {job}",
+        ],
+        ["the container /x/own.sif is run by --engine slurm and --engine script."],
+    ]
