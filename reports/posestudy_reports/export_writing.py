@@ -48,6 +48,7 @@ def export_study(
     return [
         f"{count} of study '{found.study}' exported; how to run them is in {place / 'README.md'}",
         *export_readme.left_out(export),
+        *exported_study.notes(found),
     ]
 
 

@@ -12,7 +12,7 @@ from posestudy.home import safe_part
 from posestudy.vocabulary import TrialState
 from posestudy_reports.bundle_code import PlainConfig, plain_values, shared_files
 from posestudy_runner.engines.jobs import check_gpus, devices
-from posestudy_runner.engines.script import cluster_values, read_template
+from posestudy_runner.engines.script import cluster_values, not_said, read_template
 from posestudy_studies import factors
 from posestudy_studies.cells import level_text
 from posestudy_studies.cluster import Cluster, contained
@@ -135,6 +135,13 @@ def files(export: Export, place: Path) -> dict[str, bytes]:
         if cluster is not None:
             made[f"{trial.folder}/job.sh"] = _job_script(export.study.study, cluster, trial, index, place).encode()
     return made
+
+
+def notes(study: Study) -> Iterator[str]:
+    """What the study's `cluster` asks for and no job script says, a sentence each."""
+    cluster = study.cluster
+    if cluster is not None and cluster.template is not None:
+        yield from not_said(cluster, read_template(cluster))
 
 
 def links(export: Export) -> dict[str, Path]:

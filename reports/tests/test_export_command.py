@@ -180,6 +180,19 @@ def test_job_scripts_are_made_of_the_clusters_keys(
     assert f"    {first}trials/width/baseline/seed_0/job.sh" in (tmp_path / "out" / "README.md").read_text()
 
 
+def test_keys_of_the_cluster_that_no_job_says_are_named(
+    study: Path, tmp_path: Path, home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "job.sh.in").write_text("#!/bin/bash\n#BSUB -W {minutes}\n{command}\n")
+    (tmp_path / "profile.yaml").write_text("template: job.sh.in\ntime: 2\npartition: gpu\ncpus: 4\n")
+    assert export(home, study, tmp_path / "out", "--profile", tmp_path / "profile.yaml") == 0
+    told = [line for line in capsys.readouterr().out.splitlines() if "not handed on" in line]
+    assert told == [
+        f"cluster.{key} is not handed on: neither the template nor cluster.submit has {{{key}}}"
+        for key in ("partition", "cpus")
+    ]
+
+
 def test_words_that_slurm_takes_otherwise_are_not_said(study: Path, tmp_path: Path, home: Home) -> None:
     (tmp_path / "profile.yaml").write_text("mem_gb: 0.0001\n")
     assert export(home, study, tmp_path / "100%j", "--profile", tmp_path / "profile.yaml") == 0

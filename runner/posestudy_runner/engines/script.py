@@ -148,7 +148,7 @@ def run(placement: Placement) -> Ended:
     if why := stop_rules.halted(placement.ledger.snapshot(study, values=False)):
         say(f"{why}: no further trial starts, and no job is submitted; change `budget` in the study file to go on")
         return Ended.DONE
-    for line in (*_earlier(placement.home.jobs(study)), *_not_used(placement, most), *_not_said(cluster, template)):
+    for line in (*_earlier(placement.home.jobs(study)), *_not_used(placement, most), *not_said(cluster, template)):
         say(line)
     count = placement.workers or cluster.array or min(left, MOST_JOBS)
     check_ledger(placement)
@@ -205,7 +205,7 @@ def _not_used(placement: Placement, most: int) -> Iterator[str]:
         )
 
 
-def _not_said(cluster: Cluster, template: JobTemplate) -> Iterator[str]:
+def not_said(cluster: Cluster, template: JobTemplate) -> Iterator[str]:
     """What `cluster` asks for and neither the template nor the submit command hands on."""
     texts = (template, JobTemplate("cluster.submit", cluster.submit or ""))
     for key in _SAID:
