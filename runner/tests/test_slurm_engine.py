@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,7 +27,7 @@ from posestudy.errors import MissingPieceError, PoseStudyError
 from posestudy.home import Home
 from posestudy.ledger import Ledger
 from posestudy.ledger.records import Snapshot
-from posestudy.task_journal import collect, read
+from posestudy.task_journal import LEASE_S, OWNER, collect, read
 from posestudy.vocabulary import AttemptEnd, Direction, Outcome, TrialState
 from posestudy_runner import image_cache
 from posestudy_runner.context import PoolOptions
@@ -597,6 +598,26 @@ def test_a_task_moves_a_study_on_that_was_left_between_two_stages(
     found = sqlite_ledger.snapshot("between")
     assert [(trial.number, trial.outcome) for trial in found.trials] == [(n, Outcome.COMPLETED) for n in (1, 2)]
     assert found.study.state == "closed"
+
+
+def test_a_task_without_a_database_begins_nothing_after_the_deadline(
+    cats: Path, home: Home, sqlite_ledger: Ledger, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = written(tmp_path, "late", cats, "quick1", cluster="database: false")
+    file.write_text(file.read_text() + "budget: {deadline: '2120-01-01T00:00:00Z'}\n")
+    assert not list(put_study(sqlite_ledger, dataset.sealed(load(file)), ""))
+    settle(sqlite_ledger, "late", advance)
+    claim = sqlite_ledger.claim("late", f"{OWNER}login", LEASE_S)
+    assert claim is not None
+    late = {**claim.study.document, "budget": {"deadline": "2020-01-01T00:00:00Z"}}
+    options = {"target": slurm_standin.OPTIONS.target, "preload": slurm_standin.OPTIONS.preload, "poll_s": 0.2}
+    for document in (late, claim.study.document):
+        given = replace(claim, study=replace(claim.study, document=document))
+        work(Task("late", str(home.root), "", options, given))
+        list(collect(sqlite_ledger, home))
+        trained = bool(sqlite_ledger.snapshot("late").attempts[0].end)
+        assert trained is (document is not late)
+        assert ("no further trial starts" in capfd.readouterr().out) is (document is late)
 
 
 def test_an_sqlite_ledger_on_a_network_file_system_is_refused(

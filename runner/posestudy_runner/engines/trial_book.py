@@ -86,7 +86,8 @@ class TrialBook:
 
     def snapshot(self, name: str, *, values: bool = True) -> Snapshot:
         claim, own = self._claim, tuple(self._values.values()) if values else ()
-        return Snapshot(claim.study, (claim.stage,), (claim.cell,), (self._now(),), own, tuple(self._attempts))
+        attempts, at = tuple(self._attempts), self.now()
+        return Snapshot(claim.study, (claim.stage,), (claim.cell,), (self._now(),), own, attempts, at=at)
 
     def counts(self, name: str) -> dict[TrialState, int]:
         return {self._now().state: 1}
