@@ -7,6 +7,8 @@ import os
 import shutil
 import socket
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -332,17 +334,20 @@ def test_the_service_drains_before_it_ends(settings: Settings, book: Ledger) -> 
     assert list(runs(settings)) == [1]
 
 
+@pytest.mark.parametrize("is_to_end", [False, True])
 def test_the_service_begins_anew_where_the_store_is_deleted_as_soon_as_its_first_pass_ends(
-    settings: Settings, book: Ledger, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, book: Ledger, monkeypatch: pytest.MonkeyPatch, is_to_end: bool
 ) -> None:
     monkeypatch.setattr(service, "PERIOD_S", 0.01)
     create(book)
     train(book, [0.1])
-    whole = Projector.run
+    whole, stop = Projector.run, threading.Event()
 
     def then_deleted(self: Projector, **options: Any) -> Delivery:
         delivery = whole(self, **options)
         settings.home.mlflow_database.unlink()
+        if is_to_end:
+            stop.set()
         return delivery
 
     begun: list[list[str]] = []
@@ -353,10 +358,23 @@ def test_the_service_begins_anew_where_the_store_is_deleted_as_soon_as_its_first
 
     monkeypatch.setattr(Projector, "run", then_deleted)
     monkeypatch.setattr(os, "execv", begin_anew)
-    running = service.Service(settings, threading.Event())
+    running = service.Service(settings, stop)
     with pytest.raises(SystemExit):
         running.loop()
     assert begun[0][1:3] == ["-m", "posestudy.projections.service"]
+    # A new process has not heard of the signal.
+    assert ("--drain" in begun[0]) is is_to_end
+
+
+def test_a_service_that_is_only_to_drain_ends(settings: Settings, book: Ledger, tmp_path: Path) -> None:
+    create(book)
+    train(book, [0.1])
+    command = [sys.executable, "-m", "posestudy.projections.service", "--home", str(settings.home.root), "--drain"]
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": settings.mlflow_uri}
+    # Its standard input stays open.
+    with subprocess.Popen(command, stdin=subprocess.PIPE, env=environment) as process:
+        assert process.wait(400) == 0
+    assert list(runs(settings)) == [1]
 
 
 def test_the_service_outlives_an_unreachable_ledger(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

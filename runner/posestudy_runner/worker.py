@@ -107,10 +107,8 @@ class Worker:
         context = self._context
         if context.budget_s is None and not self._has_deadline:
             return False
+        # Also where no trial is there or all are done: who moves the study on here has neighbours that look for trials.
         snapshot = context.ledger.snapshot(context.study, values=False)
-        # Without a trial yet too: one worker would open the first stage, and its neighbour begin a trial of it.
-        if snapshot.trials and all(trial.state is TrialState.DONE for trial in snapshot.trials):
-            return False
         spent_s = stop_rules.spent_s(snapshot)
         if context.budget_s is not None and spent_s >= context.budget_s:
             hours = stop_rules.spent_of(spent_s, context.budget_s / 3600)
@@ -119,8 +117,11 @@ class Worker:
             why, what = late, "move budget.deadline to go on"
         else:
             return False
-        advance_once(context)
-        context.display.say(f"{why}: no further trial starts; {what}")
+        after = advance_once(context)
+        self._show_standing(after)
+        if after.study.state != "closed" and not context.is_halted:
+            context.is_halted = True
+            context.display.say(f"{why}: no further trial starts; {what}")
         return True
 
     @cached_property

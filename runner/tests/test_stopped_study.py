@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,9 +13,11 @@ from standin_searched import pool, searched
 
 from posestudy.home import Home
 from posestudy.ledger import Ledger
-from posestudy.vocabulary import TrialState
+from posestudy.vocabulary import Direction, Outcome, TrialState
 from posestudy_runner.engines import jobs
+from posestudy_runner.settling import settle
 from posestudy_runner.steering import study_steering
+from posestudy_studies.designs.contract import study_with
 from posestudy_studies.spec import Study
 
 __all__ = ["importable_standins"]
@@ -62,6 +65,42 @@ def test_a_waiting_trial_is_not_started_after_the_deadline(
         said.getvalue()
     )
     assert held.stages[0].decisions[0].startswith("stopped after 0 of 3 cells: the deadline has passed")
+
+
+def one_cell(name: str, deadline: str) -> Study:
+    """A study of one cell that has a smaller one where it does not fit into memory."""
+    remedy = {"largest_batch": True}
+    stage = {"name": "only", "design": "grid", "factors": {"batch_size": [32]}, "out_of_memory": remedy}
+    document = study_with({**stage, "include_baseline": False}).model_dump(mode="json")
+    document["dataset"]["fingerprint"] = "d" * 64
+    return Study.model_validate({**document, "study": name, "budget": {"deadline": deadline}})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("outcome", [Outcome.COMPLETED, Outcome.OUT_OF_MEMORY])
+def test_a_study_whose_trials_are_done_at_its_deadline_is_closed_or_waits(
+    home: Home, sqlite_ledger: Ledger, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, outcome: Outcome
+) -> None:
+    made = one_cell("late", FUTURE)
+    sqlite_ledger.put_study("late", made.model_dump(mode="json"), "")
+    settle(sqlite_ledger, "late", study_steering().advance)
+    claim = sqlite_ledger.claim("late", "before", 60.0)
+    assert claim is not None
+    ending = {"metric": "coco/AP", "direction": Direction.MORE, "peak_memory_mb": None}
+    assert sqlite_ledger.finish(claim.trial.uid, claim.trial.fence, outcome, None, **ending)
+    said, asked, grant = io.StringIO(), [], sqlite_ledger.claim
+    monkeypatch.setattr(sqlite_ledger, "claim", lambda *words, **more: asked.append(words) or grant(*words, **more))
+    notify = f"echo $POSESTUDY_EVENT >>{tmp_path}/told"
+    pool(home, sqlite_ledger, one_cell("late", PAST), said, notify=notify).run(2)
+    # One worker asks for the cell that fits, and no neighbour begins it.
+    assert asked == []
+    if outcome is Outcome.COMPLETED:
+        assert sqlite_ledger.study("late").state == "closed"
+        assert "no further trial starts" not in said.getvalue()
+        assert (tmp_path / "told").read_text() == "stage\nstudy\n"
+    else:
+        assert [t.state for t in sqlite_ledger.snapshot("late").trials] == [TrialState.DONE, TrialState.WAITING]
+        assert said.getvalue().count("no further trial starts") == 1
 
 
 @pytest.mark.slow

@@ -104,8 +104,8 @@ def _asked_once(search: Search, view: View, rejected: Sequence[Json], given: Jso
     space = distributions(search)
     levels: Json = {}
     begun = bool(_asked(view)) or not search.warm_start
-    for factor in search.order():
-        if holds(search.when(factor), levels, view.stage.start):
+    for factor in search.order() if given is None else given:
+        if given is not None or holds(search.when(factor), levels, view.stage.start):
             levels[factor] = search.level(factor, _suggest(trial, factor, space[factor]))
     params = dict(trial.params)
     kept = {

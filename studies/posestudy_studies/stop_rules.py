@@ -130,8 +130,8 @@ def plateau(study: Study, design: Design, view: View) -> str | None:
     """Why a search has had enough; None where it goes on.
 
     The sampled cells whose trials are done are looked at in their order. Their last `cells` must have no value that is
-    better than the best one before them, the baseline's included, by more than `by`. Where all cells were asked for
-    nothing is left to end.
+    better than the best one before them, the baseline's included, by more than `by`. The cells that the file wants
+    tried first are among those before. Where all cells were asked for nothing is left to end.
     """
     rule = study.stop.plateau
     if rule is None or not isinstance(design, Search) or design.objectives or design.complete(view):
@@ -140,7 +140,7 @@ def plateau(study: Study, design: Design, view: View) -> str | None:
     first = [values for name, values in _ended(view) if name == BASELINE]
     before = [values for values in first + [values for _, values in done[: -rule.cells]] if values]
     last = [values for _, values in done[-rule.cells :] if values]
-    if len(done) < rule.cells or not before:
+    if len(done) < len(design.first_cells) + rule.cells or not before:
         return None
     direction = METRICS[study.metric].direction
     choose = max if direction is Direction.MORE else min

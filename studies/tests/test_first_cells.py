@@ -10,7 +10,9 @@ import pytest
 from posestudy.errors import InputError
 from posestudy.ledger.records import CellRecord, KnownResult, StageRecord
 from posestudy.vocabulary import Outcome
+from posestudy_studies.designs import first_cells
 from posestudy_studies.designs.contract import study_with
+from posestudy_studies.designs.search import Search
 from posestudy_studies.file import load
 from posestudy_studies.plan import plan
 from posestudy_studies.rehearsal import Rehearsal
@@ -73,6 +75,65 @@ def test_a_plan_shows_them() -> None:
     assert shown[2]["label"] == "sampled by tpe"
 
 
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_nothing_is_sampled_that_one_does_not_name(sampler: str) -> None:
+    """The baseline has no `amp`, so that `sigma` exists once `amp` is left out."""
+    space = {
+        "batch_size": [4, 8],
+        "amp": {"choices": [False, True], "when": {"model": "hrnet_w32"}},
+        "sigma": {"choices": [1.0, 2.0], "when": {"amp": False}},
+    }
+    study = searching(sampler, {"batch_size": 8, "amp": True}, space=space, cells=2)
+    assert study.baseline.amp is False
+    assert Rehearsal(study).play(by_batch).cells[0].levels == {"batch_size": 8}
+
+
+def test_a_plateau_is_one_of_sampled_cells() -> None:
+    first = [{**LARGE, "batch_size": size} for size in (64, 8, 7, 6)]
+    document = searching("random", *first, cells=9).model_dump(mode="json")
+    study = Study.model_validate({**document, "stop": {"plateau": {"cells": 2, "by": 1.0}}})
+    held = Rehearsal(study).play(by_batch)
+    assert [cell.levels for cell in held.cells[:4]] == first
+    assert len(held.cells) == 6
+    assert held.stages[0].decisions[0].startswith("stopped after 6 of 9 cells: the last 2 improved")
+
+
+LATER = """\
+study: later
+dataset:
+  keypoints: cats
+  root: data/cats
+  train: {annotations: train.json, images: images}
+  val: {annotations: val.json, images: images}
+baseline:
+  model: resnet18
+  input_size: [64, 64]
+  epochs: 4
+  batch_size: 8
+  optimizer: {type: Adam, lr: 1.0e-3}
+stages:
+  - {name: network, design: grid, factors: {model: [resnet18, hrnet_w32]}}
+  - name: find
+    design: search
+    cells: 2
+    space:
+      batch_size: [4, 8]
+      backbone.deep_stem: {choices: [false, true], when: {model: resnet18}}
+    first_cells: [{batch_size: 8, backbone.deep_stem: true}]
+"""
+
+
+def test_a_level_is_named_that_only_some_starts_of_a_later_stage_have(tmp_path: Path) -> None:
+    path = tmp_path / "later.yaml"
+    path.write_text(LATER)
+    (find,) = (stage for stage in load(path).stages if isinstance(stage, Search))
+    assert first_cells.of(find, 0, {"model": "resnet18"}) == {"batch_size": 8, "backbone.deep_stem": True}
+    assert first_cells.of(find, 0, {"model": "hrnet_w32"}) == {"batch_size": 8}
+    path.write_text(LATER.replace(", backbone.deep_stem: true}]", "}]"))
+    with pytest.raises(InputError, match=r"found no level of backbone\.deep_stem"):
+        load(path)
+
+
 FILE = """\
 study: cats
 dataset:
@@ -120,6 +181,10 @@ stages:
             "stages.0.first_cells.1: found a cell a second time, expected each cell once",
         ),
         (
+            [f"{{sigma: {sigma}, batch_size: 8, model: hrnet_w32}}" for sigma in ("2", "2.0")],
+            "stages.0.first_cells.1: found a cell a second time, expected each cell once",
+        ),
+        (
             [f"{{sigma: 2.0, batch_size: {size}, model: hrnet_w32}}" for size in (8, 9, 10)],
             "stages.0.first_cells: found 3 cells, expected at most the 2 of `cells`",
         ),
@@ -134,3 +199,19 @@ def test_what_is_none_of_the_space_is_named_at_its_place(tmp_path: Path, cells: 
     with pytest.raises(InputError) as caught:
         load(path)
     assert found in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("cell", "told"),
+    [
+        ("{sigma: true, batch_size: 8, model: hrnet_w32}", 1),
+        ("{sgima: 2.0, batch_size: 8, model: hrnet_w32}", 1),
+        ("{sgima: 2.0, model: hrnet_w32}", 2),
+    ],
+)
+def test_a_mistake_is_told_once(tmp_path: Path, cell: str, told: int) -> None:
+    path = tmp_path / "cats.yaml"
+    path.write_text(f"{FILE}      - {cell}\n")
+    with pytest.raises(InputError) as caught:
+        load(path)
+    assert len(caught.value.problems) == told

@@ -36,6 +36,7 @@ from posestudy.settings import Settings, masked
 PERIOD_S = 3.0
 LONGEST_PAUSE_S = 60.0
 DRAIN_TRIES = 3
+_DRAIN = "--drain"
 _LOG_BYTES = 1_000_000
 
 
@@ -116,7 +117,9 @@ class Service:
         """MLflow looks at a database once in a process and keeps a deleted SQLite file open: begin as a new process."""
         log.warning("MLflow's database was deleted or replaced; starting over")
         self._forget()
-        os.execv(sys.executable, [sys.executable, "-m", "posestudy.projections.service", *sys.argv[1:]])  # noqa: S606
+        # A new process has not heard of a signal that this one got.
+        words = [*sys.argv[1:], *([_DRAIN] if self._stop.is_set() and _DRAIN not in sys.argv else [])]
+        os.execv(sys.executable, [sys.executable, "-m", "posestudy.projections.service", *words])  # noqa: S606
 
 
 def _tell(text: str | None, behind: bool) -> None:
@@ -143,9 +146,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the service in this process; its exit code."""
     parser = argparse.ArgumentParser(prog="posestudy.projections.service", description=__doc__)
     parser.add_argument("--home", help="posestudy home; default POSESTUDY_HOME, then ./.posestudy")
-    settings = Settings.resolve(parser.parse_args(arguments).home)
+    parser.add_argument(_DRAIN, action="store_true", help="send what is there and end")
+    told = parser.parse_args(arguments)
+    settings = Settings.resolve(told.home)
     _log_to(settings.home)
     stop = threading.Event()
+    if told.drain:
+        stop.set()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     threading.Thread(target=_watch_stdin, args=(stop,), name="stdin", daemon=True).start()

@@ -247,12 +247,10 @@ class Search(Design):
                     levels[factor] = combination[factor]
             places = {f: ("space", f) for f in levels}
             found.setdefault(json.dumps(levels, sort_keys=True), Probe(("space",), levels, places))
-        given = [
-            Probe(("first_cells", i), levels, {factor: ("first_cells", i, factor) for factor in levels})
-            for i, levels in enumerate(self.first_cells)
-            # One with a name that is none is told of as it is.
-            if levels.keys() <= self.space.keys()
-        ]
+        given = []
+        for i in first_cells.sound(self):
+            levels = self.first_cells[i] if config is None else first_cells.of(self, i, config) or {}
+            given.append(Probe(("first_cells", i), levels, {factor: ("first_cells", i, factor) for factor in levels}))
         return [*found.values(), *given]
 
     def _combinations(self) -> Iterator[dict[str, Any]]:
