@@ -98,43 +98,7 @@ def test_a_plateau_is_one_of_sampled_cells() -> None:
     assert held.stages[0].decisions[0].startswith("stopped after 6 of 9 cells: the last 2 improved")
 
 
-LATER = """\
-study: later
-dataset:
-  keypoints: cats
-  root: data/cats
-  train: {annotations: train.json, images: images}
-  val: {annotations: val.json, images: images}
-baseline:
-  model: resnet18
-  input_size: [64, 64]
-  epochs: 4
-  batch_size: 8
-  optimizer: {type: Adam, lr: 1.0e-3}
-stages:
-  - {name: network, design: grid, factors: {model: [resnet18, hrnet_w32]}}
-  - name: find
-    design: search
-    cells: 2
-    space:
-      batch_size: [4, 8]
-      backbone.deep_stem: {choices: [false, true], when: {model: resnet18}}
-    first_cells: [{batch_size: 8, backbone.deep_stem: true}]
-"""
-
-
-def test_a_level_is_named_that_only_some_starts_of_a_later_stage_have(tmp_path: Path) -> None:
-    path = tmp_path / "later.yaml"
-    path.write_text(LATER)
-    (find,) = (stage for stage in load(path).stages if isinstance(stage, Search))
-    assert first_cells.of(find, 0, {"model": "resnet18"}) == {"batch_size": 8, "backbone.deep_stem": True}
-    assert first_cells.of(find, 0, {"model": "hrnet_w32"}) == {"batch_size": 8}
-    path.write_text(LATER.replace(", backbone.deep_stem: true}]", "}]"))
-    with pytest.raises(InputError, match=r"found no level of backbone\.deep_stem"):
-        load(path)
-
-
-FILE = """\
+HEAD = """\
 study: cats
 dataset:
   keypoints: cats
@@ -148,6 +112,36 @@ baseline:
   batch_size: 8
   optimizer: {type: Adam, lr: 1.0e-3}
 stages:
+"""
+LATER = (
+    HEAD
+    + """\
+  - {name: network, design: grid, factors: {model: [resnet18, hrnet_w32]}}
+  - name: find
+    design: search
+    cells: 2
+    space:
+      batch_size: [4, 8]
+      backbone.deep_stem: {choices: [false, true], when: {model: resnet18}}
+    first_cells: [{batch_size: 8, backbone.deep_stem: true}]
+"""
+)
+
+
+def test_a_level_is_named_that_only_some_starts_of_a_later_stage_have(tmp_path: Path) -> None:
+    path = tmp_path / "later.yaml"
+    path.write_text(LATER)
+    (find,) = (stage for stage in load(path).stages if isinstance(stage, Search))
+    assert first_cells.of(find, 0, {"model": "resnet18"}) == {"batch_size": 8, "backbone.deep_stem": True}
+    assert first_cells.of(find, 0, {"model": "hrnet_w32"}) == {"batch_size": 8}
+    path.write_text(LATER.replace(", backbone.deep_stem: true}]", "}]"))
+    with pytest.raises(InputError, match=r"found no level of backbone\.deep_stem"):
+        load(path)
+
+
+FILE = (
+    HEAD
+    + """\
   - name: find
     design: search
     cells: 2
@@ -158,6 +152,7 @@ stages:
       backbone.deep_stem: {choices: [false, true], when: {model: resnet18}}
     first_cells:
 """
+)
 
 
 @pytest.mark.parametrize(
