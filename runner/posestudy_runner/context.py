@@ -72,7 +72,7 @@ class PoolContext:
         profiles: what its trials have found networks to cost, by the cost class they said it with.
         packing: who is let onto GPUs that trials share; None where none is shared.
         seen: hears of every look at the study, to tell the user of what happened.
-        is_halted: the user was told that no further trial starts.
+        halt_told: whether the user was told that no further trial starts.
     """
 
     ledger: Ledger
@@ -91,7 +91,7 @@ class PoolContext:
     profiles: dict[str, Json] = field(default_factory=dict)
     packing: Packing | None = None
     seen: Callable[[Snapshot], None] | None = None
-    is_halted: bool = False
+    halt_told: bool = False
     advancing: threading.Lock = field(default_factory=threading.Lock)
     bell: Bell = field(default_factory=Bell)
 

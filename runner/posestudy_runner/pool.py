@@ -129,9 +129,9 @@ class Pool:
 
     def _tell_of_the_end(self, projector: Projector) -> None:
         """Whatever an earlier pool did not come to say of a study that is done: nothing of it is trained any more."""
-        if self._options.projects:
-            projector.start()
         with told_to(self._hear_signal):
+            if self._options.projects:
+                projector.start()
             try:
                 with self._told() as seen:
                     if seen is not None:

@@ -117,11 +117,13 @@ class Worker:
             why, what = late, "move budget.deadline to go on"
         else:
             return False
-        after = advance_once(context)
-        self._show_standing(after)
-        if after.study.state != "closed" and not context.is_halted:
-            context.is_halted = True
-            context.display.say(f"{why}: no further trial starts; {what}")
+        # All workers of a pool come here: one of them says it.
+        with context.advancing:
+            after = advance_once(context)
+            self._show_standing(after)
+            if after.study.state != "closed" and not context.halt_told:
+                context.halt_told = True
+                context.display.say(f"{why}: no further trial starts; {what}")
         return True
 
     @cached_property

@@ -250,7 +250,7 @@ def standing(pruner: Pruner, epochs: int, every: int = 1) -> list[int]:
 def expected_part(pruner: Pruner, trials: int, epochs: int, every: int = 1) -> float:
     """The part of `trials` times `epochs` epochs that they take where nobody is promoted by mistake; at most 1.
 
-    There the higher one of two rungs decides.
+    Where a trial stands at two rungs at once the higher one decides.
     """
     stands = standing(pruner, epochs, every)
     if not stands or not trials:

@@ -367,26 +367,26 @@ def _end(config: Mapping[str, Any], longest: int) -> tuple[float, float]:
     return float(time(epochs, longest)), _falls(config["schedule"], epochs)(epochs)
 
 
-def propose(search: Search, view: View, seed: int, fixed_seed: int, fits: Callable[[Levels], bool]) -> Levels:
+def propose(
+    search: Search, view: View, sampled: int, seed: int, fixed_seed: int, fits: Callable[[Levels], bool]
+) -> Levels:
     """The levels of the next cell.
 
     Args:
         search: the stage.
         view: what the ledger holds of it.
+        sampled: how many cells were proposed before; those that the file wants tried first are not counted.
         seed: another one for each cell that is asked for.
         fixed_seed: the same for all cells of the stage; the first ones are spread evenly by it.
         fits: whether a cell may fit into memory; where none does the last one tried is proposed.
     """
     random = np.random.default_rng(seed)
     space = Space(search, view.stage.start)
-    asked = len({trial.cell_id for trial in view.trials if trial.optuna.get("distributions")})
-    # Those that the file wants tried first are none of the ones that are spread.
-    asked = max(0, asked - len(search.first_cells))
     known, _ = rows(search, view)
     spread = _spread(space, search.sampler.startup_trials, fixed_seed)
     drawn = [dict(zip(space.factors, random.random(len(space.factors)), strict=True)) for _ in range(CANDIDATES)]
-    if asked < len(spread) or all(learnt(known).failed):
-        return _first_that_fits([*spread[asked : asked + 1], *drawn[:40]], space, fits)
+    if sampled < len(spread) or all(learnt(known).failed):
+        return _first_that_fits([*spread[sampled : sampled + 1], *drawn[:40]], space, fits)
     cells = [space.levels(parts) for parts in drawn]
     cells += _neighbours(space, _best(space, learnt(known), cells, view), random)
     return _drawn_best(space, learnt(known), cells, view, random, fits)

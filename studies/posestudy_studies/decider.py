@@ -70,7 +70,8 @@ def _proposed(search: Search, view: View, start: Training, out_of_memory: Sequen
         config = factors.apply(start, levels).model_dump(mode="json") if out_of_memory else {}
         return not any(_at_least(config, known) for known in out_of_memory)
 
-    return curve_search.propose(search, view, _seed(view), _seed(view, -1), fits)
+    sampled = _count(view) - len(search.first_cells)
+    return curve_search.propose(search, view, sampled, _seed(view), _seed(view, -1), fits)
 
 
 def _recorded(search: Search, levels: Json) -> tuple[Json, Json]:
@@ -104,8 +105,9 @@ def _asked_once(search: Search, view: View, rejected: Sequence[Json], given: Jso
     space = distributions(search)
     levels: Json = {}
     begun = bool(_asked(view)) or not search.warm_start
-    for factor in search.order() if given is None else given:
-        if given is not None or holds(search.when(factor), levels, view.stage.start):
+    for factor in search.order():
+        exists = holds(search.when(factor), levels, view.stage.start) if given is None else factor in given
+        if exists:
             levels[factor] = search.level(factor, _suggest(trial, factor, space[factor]))
     params = dict(trial.params)
     kept = {

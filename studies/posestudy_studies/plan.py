@@ -189,9 +189,8 @@ def _expected_part(study: Study, stage: _Stage, rehearsed: Snapshot, have: Mappi
         return 1.0
     there = [trial for trial in rehearsed.trials if trial.cell_id in have.values() and _sampled(trial)]
     still = sum(trial.state is not TrialState.DONE for trial in there)
-    further = sum(_is_to_sample(stage, row) for row in stage.rows if row.name not in have) * len(
-        study.seeds(stage.design)
-    )
+    to_come = sum(_is_to_sample(stage, row) for row in stage.rows if row.name not in have)
+    further = to_come * len(study.seeds(stage.design))
     if not still + further:
         return 1.0
     epochs, count = stage.start.epochs, len(there) + further

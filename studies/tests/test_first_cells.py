@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from study_head import HEAD
 
 from posestudy.errors import InputError
 from posestudy.ledger.records import CellRecord, KnownResult, StageRecord
@@ -98,21 +99,6 @@ def test_a_plateau_is_one_of_sampled_cells() -> None:
     assert held.stages[0].decisions[0].startswith("stopped after 6 of 9 cells: the last 2 improved")
 
 
-HEAD = """\
-study: cats
-dataset:
-  keypoints: cats
-  root: data/cats
-  train: {annotations: train.json, images: images}
-  val: {annotations: val.json, images: images}
-baseline:
-  model: resnet18
-  input_size: [64, 64]
-  epochs: 4
-  batch_size: 8
-  optimizer: {type: Adam, lr: 1.0e-3}
-stages:
-"""
 LATER = (
     HEAD
     + """\

@@ -1,29 +1,20 @@
 """A search as the study file writes it: what is understood and what is refused, where."""
 
 import pytest
+from study_head import HEAD
 
 from posestudy.errors import InputError
 from posestudy_studies import factors
 from posestudy_studies.file import load
 
-STUDY = """\
-study: cats
-dataset:
-  keypoints: cats
-  root: data/cats
-  train: {annotations: train.json, images: images}
-  val: {annotations: val.json, images: images}
-baseline:
-  model: resnet18
-  input_size: [64, 64]
-  epochs: 4
-  batch_size: 8
-  optimizer: {type: Adam, lr: 1.0e-3}
-stages:
+STUDY = (
+    HEAD
+    + """\
   - name: find
     design: search
     cells: 4
 """
+)
 
 
 def read(tmp_path, options):

@@ -219,11 +219,12 @@ class Search(Design):
 
     def reach(self, factor: str) -> tuple[float, float, bool]:
         """The ends of a range, and whether it holds whole numbers only."""
-        dimension = self.space[factor]
-        document = dimension.model_dump(mode="python")  # type: ignore[union-attr]
-        document.pop("when")
-        (((low, high)),) = document.values()
-        return low, high, isinstance(dimension, Whole)
+        match self.space[factor]:
+            case Whole(int=(low, high)):
+                return low, high, True
+            case Log(log=(low, high)) | Uniform(uniform=(low, high)):
+                return low, high, False
+        raise TypeError(factor)
 
     def _ends(self, factor: str) -> list[Any]:
         choices = self.choices(factor)
